@@ -5,7 +5,10 @@ import (
 	"fmt"
 	"io"
 
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+
 	"github.com/etcdx/etcdx/pkg/conn"
+	"github.com/etcdx/etcdx/pkg/output"
 )
 
 // The exit codes, as docs/exit-codes.md explains them.
@@ -37,7 +40,15 @@ type outcome struct {
 // outcomes lists the special ends before the general ones.
 func outcomes() []outcome {
 	return []outcome{
+		{is: as[*output.WriteError], code: exitFailed, hint: "what was printed is not complete"},
+		{is: as[notFoundError], code: exitNotFound},
 		{is: conn.MaybeApplied, code: exitUnknown, hint: "read the key before writing it again"},
+		{is: is(rpctypes.ErrCompacted), code: exitCompacted, hint: "that revision is compacted away: read without --rev, or at a newer one"},
+		{is: is(rpctypes.ErrFutureRev), code: exitBadData, hint: "the cluster has not reached that revision; was it restored from a backup?"},
+		{is: is(rpctypes.ErrEmptyKey), code: exitUsage, hint: "a key cannot be empty; every key: --prefix \"\""},
+		{is: is(rpctypes.ErrRequestTooLarge), code: exitBadData, hint: "the servers take 1.5 MiB per request by default (etcd --max-request-bytes)"},
+		{is: tooLargeToSend, code: exitBadData, hint: "--max-request-bytes lets larger requests out; the servers take 1.5 MiB by default"},
+		{is: is(rpctypes.ErrLeaseNotFound), code: exitNotFound, hint: "the lease has expired or was revoked; put --ttl grants a new one"},
 		{is: as[*conn.UnavailableError], code: exitUnavailable, hint: "nothing was applied: it is safe to try again"},
 	}
 }
@@ -70,7 +81,11 @@ func (e codeError) Error() string {
 func (e codeError) Unwrap() error { return e.err }
 
 // usageError is a command line that cannot be run.
-type usageError struct{ text, hint string }
+type usageError struct {
+	text, hint string
+	// feature marks what etcdctl calls an unsupported feature (code 4 there) rather than wrong arguments (128).
+	feature bool
+}
 
 func (e usageError) Error() string { return e.text }
 

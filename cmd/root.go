@@ -88,6 +88,6 @@ func newRoot(g *globals) *cobra.Command {
 	root.SetOut(g.streams.Out)
 	root.SetErr(g.streams.Err)
 	config.AddFlags(root.PersistentFlags())
-	root.AddCommand(newGet(g), newPut(g))
+	root.AddCommand(newGet(g), newPut(g), newDel(g))
 	return root
 }

@@ -1,0 +1,66 @@
+package cmd
+
+import (
+	"errors"
+	"io"
+	"os"
+	"strings"
+
+	"golang.org/x/term"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/etcdx/etcdx/pkg/output"
+)
+
+// printer returns the printer that the global flags ask for; o says the rest. A format that cannot show what etcd answers
+// is refused here, before a command has done anything.
+func (g *globals) printer(o output.Options) (*output.Printer, error) {
+	o.Format, o.Hex = output.Format(g.settings.Output), g.settings.Hex
+	o.Terminal = isTerminal(g.streams.Out)
+	o.Style = output.NewStyle(output.ColorAuto, o.Terminal, g.env)
+	p, err := output.New(g.streams.Out, o)
+	if err == nil {
+		err = p.Answers()
+	}
+	if err != nil {
+		return nil, badFeature(err.Error())
+	}
+	return p, nil
+}
+
+// isTerminal says whether people sit at the other end of a stream.
+func isTerminal(stream any) bool {
+	f, ok := stream.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+func badArgs(text string) error    { return usageError{text: text} }
+func badFeature(text string) error { return usageError{text: text, feature: true} }
+
+// notFoundError says that what a command was told to insist on is not there.
+type notFoundError struct{ text string }
+
+func (e notFoundError) Error() string { return e.text }
+
+// tooLargeToSend says whether a request was larger than this side sends.
+func tooLargeToSend(err error) bool {
+	var st interface{ GRPCStatus() *status.Status }
+	return errors.As(err, &st) && st.GRPCStatus().Code() == codes.ResourceExhausted &&
+		strings.Contains(st.GRPCStatus().Message(), "trying to send message larger than max")
+}
+
+// argOrStdin returns the argument at index i, else all of standard input, which must not be empty.
+func argOrStdin(args []string, stdin io.Reader, i int) (string, error) {
+	if i < len(args) {
+		return args[i], nil
+	}
+	text, err := io.ReadAll(stdin)
+	if err != nil {
+		return "", err
+	}
+	if len(text) == 0 {
+		return "", errors.New("no value given, and standard input is empty")
+	}
+	return string(text), nil
+}

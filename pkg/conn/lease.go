@@ -1,0 +1,42 @@
+package conn
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+)
+
+// Grant makes a lease that ends after ttl, in whole seconds, unless it is renewed. The server may make it longer.
+// The ID is chosen here, so that repeating the call, or sending it to two members, makes one lease.
+func (c *Cluster) Grant(ctx context.Context, ttl time.Duration) (id int64, err error) {
+	var b [8]byte
+	rand.Read(b[:]) // never fails
+	id = int64(binary.LittleEndian.Uint64(b[:])&(1<<63-1) | 1)
+	req := &pb.LeaseGrantRequest{TTL: int64(ttl / time.Second), ID: id}
+	return Read(ctx, c, func(ctx context.Context, m Member) (int64, error) {
+		_, err := pb.NewLeaseClient(m.Client.ActiveConnection()).LeaseGrant(ctx, req)
+		err = clientv3.ContextError(ctx, err)
+		if errors.Is(err, rpctypes.ErrLeaseExist) {
+			err = nil // an earlier copy of this call
+		}
+		return id, err
+	})
+}
+
+// Revoke ends a lease and deletes its keys. A lease that is gone already is no error.
+func (c *Cluster) Revoke(ctx context.Context, id int64) error {
+	_, err := Read(ctx, c, func(ctx context.Context, m Member) (struct{}, error) {
+		_, err := m.Client.Revoke(ctx, clientv3.LeaseID(id))
+		if errors.Is(err, rpctypes.ErrLeaseNotFound) {
+			err = nil
+		}
+		return struct{}{}, err
+	})
+	return err
+}
