@@ -1,0 +1,124 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// withMember calls do with member i while nothing else starts or ends members.
+func (c *Cluster) withMember(i int, do func(*member) error) error {
+	c.ops.Lock()
+	defer c.ops.Unlock()
+	if c.closed {
+		return errors.New("the cluster is closed")
+	}
+	if i < 0 || i >= len(c.members) {
+		return fmt.Errorf("there is no member %d: there are %d, numbered from 0", i, len(c.members))
+	}
+	if err := do(c.members[i]); err != nil {
+		return fmt.Errorf("%s: %w", name(i), err)
+	}
+	return nil
+}
+
+var errDead = errors.New("the member is dead")
+
+// Kill ends member i as SIGKILL does, and returns when it has gone. Its ports refuse connections until Restart.
+func (c *Cluster) Kill(i int) error {
+	return c.withMember(i, func(m *member) error {
+		if !m.proc.running() {
+			return errDead
+		}
+		// The ports close first: after the process has gone, nobody is to find a port open without a server.
+		m.client.down()
+		m.peer.down()
+		m.proc.kill()
+		return c.guard.forget(m.proc.cmd.Process.Pid)
+	})
+}
+
+// Stop makes member i hang as SIGSTOP does: its connections stay, new ones are accepted, nothing is answered.
+func (c *Cluster) Stop(i int) error {
+	return c.withMember(i, func(m *member) error {
+		if !m.proc.running() {
+			return errDead
+		}
+		m.stopped = true
+		return m.proc.stop()
+	})
+}
+
+// Cont lets member i go on after Stop.
+func (c *Cluster) Cont(i int) error {
+	return c.withMember(i, func(m *member) error {
+		if !m.proc.running() {
+			return errDead
+		}
+		m.stopped = false
+		return m.proc.cont()
+	})
+}
+
+// Restart starts member i again, on the data that it has; a running one is ended first, by SIGTERM.
+// It returns when the member serves, which does not mean that it has a leader.
+func (c *Cluster) Restart(ctx context.Context, i int) error {
+	return c.withMember(i, func(m *member) error {
+		if m.proc.running() {
+			if m.stopped {
+				_ = m.proc.cont()
+			}
+			m.client.down()
+			m.peer.down()
+			m.proc.terminate(5 * time.Second)
+			if err := c.guard.forget(m.proc.cmd.Process.Pid); err != nil {
+				return err
+			}
+		}
+		return c.startMember(ctx, m, "existing")
+	})
+}
+
+// Cut makes the links of member i silent, on the sides named: its own calls to other members too.
+// Bytes on their way stay there until Heal. What was cut before stays cut.
+func (c *Cluster) Cut(i int, from Side) error {
+	return c.withMember(i, func(*member) error {
+		c.net.change(func() { c.net.cuts[i] |= from })
+		return nil
+	})
+}
+
+// Slow holds back every byte on the links of member i by d, each way.
+func (c *Cluster) Slow(i int, d time.Duration) error {
+	return c.withMember(i, func(*member) error {
+		c.net.change(func() { c.net.delays[i] = d })
+		return nil
+	})
+}
+
+// Reset breaks all connections of member i, both ends seeing a reset. New ones are let through.
+func (c *Cluster) Reset(i int) error {
+	return c.withMember(i, func(*member) error {
+		c.net.reset(i)
+		return nil
+	})
+}
+
+// Heal ends all faults of the network, and lets stopped members go on. Dead ones stay dead: see Restart.
+func (c *Cluster) Heal() error {
+	c.ops.Lock()
+	defer c.ops.Unlock()
+	c.net.change(func() {
+		clear(c.net.cuts)
+		clear(c.net.delays)
+	})
+	var errs []error
+	for _, m := range c.members {
+		if m.stopped && m.proc.running() {
+			m.stopped = false
+			errs = append(errs, m.proc.cont())
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,174 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// member is one etcd server: its two proxies, which last, and its process, which may come and go.
+type member struct {
+	index        int
+	client, peer *proxy
+	// clientAddr and peerAddr are where the process really listens. They change with every start.
+	clientAddr, peerAddr string
+	proc                 *process
+	stopped              bool
+}
+
+func (c *Cluster) newMember(i int) (*member, error) {
+	port := 0
+	if c.cfg.Port != 0 {
+		port = c.cfg.Port + i
+	}
+	m := &member{index: i}
+	var err error
+	if m.client, err = c.net.openProxy(i, false, port); err != nil {
+		return nil, err
+	}
+	m.peer, err = c.net.openProxy(i, true, 0)
+	return m, err
+}
+
+// startAll starts every member that does not run, all at once, and waits until the cluster serves. state is
+// etcd's --initial-cluster-state.
+func (c *Cluster) startAll(ctx context.Context, state string) error {
+	errs := make(chan error)
+	started := 0
+	for _, m := range c.members {
+		if m.proc != nil && m.proc.running() {
+			continue
+		}
+		started++
+		go func() { errs <- c.startMember(ctx, m, state) }()
+	}
+	var all []error
+	for range started {
+		all = append(all, <-errs)
+	}
+	if err := errors.Join(all...); err != nil {
+		return err
+	}
+	return c.ready(ctx)
+}
+
+// startAttempts is how often a member is given other ports after it ended at once: another process may be faster to take one.
+const startAttempts = 3
+
+// startMember starts m and opens its proxies once it serves.
+//
+// A member that starts asks the others whether they know it already, and waits up to a second for each that has its port
+// open without serving yet. So its peers are let through to it only when it serves.
+func (c *Cluster) startMember(ctx context.Context, m *member, state string) error {
+	var err error
+	for range startAttempts {
+		if err = c.launch(m, state); err != nil {
+			return err
+		}
+		if err = c.waitServing(ctx, m); err == nil {
+			return errors.Join(m.peer.up(m.peerAddr), m.client.up(m.clientAddr))
+		}
+		if ctx.Err() != nil || !strings.Contains(err.Error(), "address already in use") {
+			break
+		}
+	}
+	return fmt.Errorf("start %s: %w", name(m.index), err)
+}
+
+// launch starts m's process.
+func (c *Cluster) launch(m *member, state string) (err error) {
+	if m.clientAddr, err = freeAddr(); err != nil {
+		return err
+	}
+	if m.peerAddr, err = freeAddr(); err != nil {
+		return err
+	}
+	args := append(c.memberArgs(m, state), c.cfg.Args...)
+	var cmd *exec.Cmd
+	if c.cfg.Binary != "" {
+		cmd = exec.Command(c.cfg.Binary, args...)
+		cmd.Env = cleanEnv()
+	} else if cmd, err = reexec(roleMember, args...); err != nil {
+		return err
+	}
+	cmd.Dir = c.dir
+	log, err := os.OpenFile(c.logFile(m.index), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	if m.proc, err = startProcess(cmd, log); err != nil {
+		return err
+	}
+	m.stopped = false
+	c.net.change(func() { c.net.pids[m.index] = m.proc.cmd.Process.Pid })
+	return c.guard.watch(m.proc.cmd.Process.Pid)
+}
+
+func (c *Cluster) memberArgs(m *member, state string) []string {
+	var initial []string
+	for _, other := range c.members {
+		initial = append(initial, name(other.index)+"=http://"+other.peer.addr)
+	}
+	args := []string{
+		"--name=" + name(m.index),
+		"--data-dir=" + c.dataDir(m.index),
+		"--listen-client-urls=" + c.scheme() + "://" + m.clientAddr,
+		"--advertise-client-urls=" + c.scheme() + "://" + m.client.addr,
+		"--listen-peer-urls=http://" + m.peerAddr,
+		"--initial-advertise-peer-urls=http://" + m.peer.addr,
+		"--initial-cluster=" + strings.Join(initial, ","),
+		"--initial-cluster-state=" + state,
+		"--initial-cluster-token=" + filepath.Base(c.dir),
+		"--heartbeat-interval=" + strconv.FormatInt(c.cfg.Heartbeat.Milliseconds(), 10),
+		"--election-timeout=" + strconv.FormatInt(c.cfg.Election.Milliseconds(), 10),
+		"--logger=zap",
+		"--log-outputs=stderr",
+	}
+	if !c.cfg.Fsync {
+		args = append(args, "--unsafe-no-fsync")
+	}
+	return append(args, c.pki.memberArgs...)
+}
+
+func (c *Cluster) dataDir(i int) string { return filepath.Join(c.dir, name(i)) }
+func (c *Cluster) logFile(i int) string { return filepath.Join(c.dir, name(i)+".log") }
+
+// waitServing waits until m answers its peers.
+func (c *Cluster) waitServing(ctx context.Context, m *member) error {
+	client := http.Client{Timeout: time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	for {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+m.peerAddr+"/version", nil)
+		if err != nil {
+			return err
+		}
+		if resp, err := client.Do(req); err == nil {
+			_ = resp.Body.Close()
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("it does not serve: %w", context.Cause(ctx))
+		case <-m.proc.ended:
+			return fmt.Errorf("it ended: %s", c.lastWords(m.index))
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+}
+
+// lastWords returns the end of a member's log.
+func (c *Cluster) lastWords(i int) string {
+	log, err := os.ReadFile(c.logFile(i))
+	if err != nil {
+		return err.Error()
+	}
+	const enough = 2000
+	return strings.TrimSpace(string(log[max(0, len(log)-enough):]))
+}

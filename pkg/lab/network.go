@@ -1,0 +1,161 @@
+package lab
+
+import (
+	"net"
+	"sync"
+	"time"
+)
+
+// network holds the faults between members and their clients, and the links they apply to.
+type network struct {
+	work sync.WaitGroup
+
+	mu     sync.Mutex
+	links  map[*link]bool
+	cuts   []Side          // by member: which of its links are silent
+	delays []time.Duration // by member: how long each of its links holds back every byte
+	ids    []string        // by member: its ID, as members introduce themselves to each other
+	pids   []int           // by member: its process
+	closed bool
+}
+
+// Side says which links of a member a fault concerns.
+type Side int
+
+// The sides can be added up.
+const (
+	Peers Side = 1 << iota
+	Clients
+	All = Peers | Clients
+)
+
+func newNetwork(members int) *network {
+	return &network{
+		links: map[*link]bool{}, cuts: make([]Side, members), delays: make([]time.Duration, members),
+		ids: make([]string, members), pids: make([]int, members),
+	}
+}
+
+// relay passes on what comes in on conn until either side has ended it.
+func (n *network) relay(p *proxy, conn net.Conn) {
+	l := &link{to: p.to, from: -1, peer: p.peer, in: conn, done: make(chan struct{}), gate: make(chan struct{})}
+	close(l.gate)
+	if !n.add(l) {
+		return
+	}
+	defer n.remove(l)
+	var first []byte
+	if p.peer {
+		var caller string
+		if first, caller = readCaller(conn); len(first) == 0 {
+			return
+		}
+		n.identify(l, caller)
+	}
+	if !l.waitOpen() {
+		return
+	}
+	out, err := net.Dial("tcp", p.where())
+	if err != nil {
+		reset(conn)
+		return
+	}
+	if !l.connect(out) {
+		return
+	}
+	l.run(first)
+}
+
+// add registers l under the faults of the moment; it returns false when the network is closed.
+func (n *network) add(l *link) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.closed {
+		_ = l.in.Close()
+		return false
+	}
+	n.links[l] = true
+	n.apply(l)
+	return true
+}
+
+func (n *network) remove(l *link) {
+	n.mu.Lock()
+	delete(n.links, l)
+	n.mu.Unlock()
+	l.close()
+}
+
+// identify notes which member is at the calling end of l: caller is its ID, if it said so.
+func (n *network) identify(l *link, caller string) {
+	n.mu.Lock()
+	pids := append([]int(nil), n.pids...)
+	n.mu.Unlock()
+	pid := -1
+	if caller == "" {
+		// Probes and forwarded lease renewals carry no ID.
+		pid = owner(l.in.RemoteAddr(), pids)
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	l.caller = caller
+	for i := range n.pids {
+		if pid > 0 && n.pids[i] == pid {
+			l.from = i
+		}
+	}
+	n.apply(l)
+}
+
+// apply sets l to what the faults say. The caller holds n.mu.
+func (n *network) apply(l *link) {
+	if l.from < 0 && l.caller != "" {
+		for i, id := range n.ids {
+			if id == l.caller {
+				l.from = i
+			}
+		}
+	}
+	side := Clients
+	if l.peer {
+		side = Peers
+	}
+	cut := n.cuts[l.to]&side != 0
+	delay := n.delays[l.to]
+	if l.from >= 0 {
+		cut = cut || n.cuts[l.from]&Peers != 0
+		delay = max(delay, n.delays[l.from])
+	}
+	l.set(cut, delay)
+}
+
+// change alters the faults and applies them to all links.
+func (n *network) change(alter func()) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	alter()
+	for l := range n.links {
+		n.apply(l)
+	}
+}
+
+// reset breaks the links of member i, on both ends at once.
+func (n *network) reset(i int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for l := range n.links {
+		if l.to == i || l.from == i {
+			l.reset()
+		}
+	}
+}
+
+// close ends all links. The proxies' listeners are closed by it too.
+func (n *network) close() {
+	n.mu.Lock()
+	n.closed = true
+	for l := range n.links {
+		l.close()
+	}
+	n.mu.Unlock()
+}
