@@ -53,9 +53,19 @@ func (c *Cluster) ask(ctx context.Context, i int, do func(context.Context, *clie
 	return do(ctx, cl)
 }
 
-// ready waits until every member answers a linearizable read, and learns the members' IDs.
+// Ready waits until every member that is neither dead nor stopped answers a linearizable read.
+func (c *Cluster) Ready(ctx context.Context) error {
+	c.ops.Lock()
+	defer c.ops.Unlock()
+	return c.ready(ctx)
+}
+
+// ready is Ready; it also learns the members' IDs.
 func (c *Cluster) ready(ctx context.Context) error {
-	for i := range c.members {
+	for i, m := range c.members {
+		if m.proc == nil || !m.proc.running() || m.stopped {
+			continue
+		}
 		for {
 			err := c.ask(ctx, i, func(ctx context.Context, cl *clientv3.Client) error {
 				resp, err := cl.Get(ctx, "\x00", clientv3.WithCountOnly())
@@ -191,6 +201,39 @@ func (c *Cluster) Leader(ctx context.Context) (int, error) {
 	}
 }
 
+// NoLeader waits until member i answers that it knows no leader.
+func (c *Cluster) NoLeader(ctx context.Context, i int) error {
+	for {
+		if s := c.Status(ctx)[i]; s.Answers && !s.HasLeader {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%s has a leader: %w", name(i), context.Cause(ctx))
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// Revision returns the cluster's current revision.
+func (c *Cluster) Revision(ctx context.Context) (rev int64, err error) {
+	err = c.anyone(ctx, func(ctx context.Context, cl *clientv3.Client) error {
+		rev, err = currentRevision(ctx, cl)
+		return err
+	})
+	return rev, err
+}
+
+func currentRevision(ctx context.Context, cl *clientv3.Client) (int64, error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*askTimeout)
+	defer cancel()
+	resp, err := cl.Get(ctx, "\x00", clientv3.WithCountOnly())
+	if err != nil {
+		return 0, err
+	}
+	return resp.Header.Revision, nil
+}
+
 // anyone calls do with a client for one member after the other, leaders first, until one succeeds.
 func (c *Cluster) anyone(ctx context.Context, do func(context.Context, *clientv3.Client) error) error {
 	var leaders, others []int
@@ -221,15 +264,14 @@ func (c *Cluster) anyone(ctx context.Context, do func(context.Context, *clientv3
 // Compact compacts the history up to revision rev (0: the current one) and returns the revision used.
 func (c *Cluster) Compact(ctx context.Context, rev int64) (int64, error) {
 	err := c.anyone(ctx, func(ctx context.Context, cl *clientv3.Client) error {
-		ctx, cancel := context.WithTimeout(ctx, 5*askTimeout)
-		defer cancel()
 		if rev == 0 {
-			resp, err := cl.Get(ctx, "\x00", clientv3.WithCountOnly())
-			if err != nil {
+			var err error
+			if rev, err = currentRevision(ctx, cl); err != nil {
 				return err
 			}
-			rev = resp.Header.Revision
 		}
+		ctx, cancel := context.WithTimeout(ctx, 5*askTimeout)
+		defer cancel()
 		_, err := cl.Compact(ctx, rev, clientv3.WithCompactPhysical())
 		return err
 	})

@@ -23,6 +23,31 @@ func (c *Cluster) withMember(i int, do func(*member) error) error {
 	return nil
 }
 
+// ParseSide reads a side's name: peers, clients or all (also the empty string).
+func ParseSide(s string) (Side, error) {
+	switch s {
+	case "peers":
+		return Peers, nil
+	case "clients":
+		return Clients, nil
+	case "all", "":
+		return All, nil
+	}
+	return 0, fmt.Errorf("%q is not peers, clients or all", s)
+}
+
+func (s Side) String() string {
+	switch s {
+	case 0:
+		return "none"
+	case Peers:
+		return "peers"
+	case Clients:
+		return "clients"
+	}
+	return "all"
+}
+
 var errDead = errors.New("the member is dead")
 
 // Kill ends member i as SIGKILL does, and returns when it has gone. Its ports refuse connections until Restart.
@@ -65,16 +90,8 @@ func (c *Cluster) Cont(i int) error {
 // It returns when the member serves, which does not mean that it has a leader.
 func (c *Cluster) Restart(ctx context.Context, i int) error {
 	return c.withMember(i, func(m *member) error {
-		if m.proc.running() {
-			if m.stopped {
-				_ = m.proc.cont()
-			}
-			m.client.down()
-			m.peer.down()
-			m.proc.terminate(5 * time.Second)
-			if err := c.guard.forget(m.proc.cmd.Process.Pid); err != nil {
-				return err
-			}
+		if err := c.end(m); err != nil {
+			return err
 		}
 		return c.startMember(ctx, m, "existing")
 	})

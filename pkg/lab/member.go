@@ -99,7 +99,7 @@ func (c *Cluster) launch(m *member, state string) (err error) {
 		return err
 	}
 	cmd.Dir = c.dir
-	log, err := os.OpenFile(c.logFile(m.index), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	log, err := os.OpenFile(c.LogFile(m.index), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
@@ -113,20 +113,16 @@ func (c *Cluster) launch(m *member, state string) (err error) {
 }
 
 func (c *Cluster) memberArgs(m *member, state string) []string {
-	var initial []string
-	for _, other := range c.members {
-		initial = append(initial, name(other.index)+"=http://"+other.peer.addr)
-	}
 	args := []string{
 		"--name=" + name(m.index),
 		"--data-dir=" + c.dataDir(m.index),
 		"--listen-client-urls=" + c.scheme() + "://" + m.clientAddr,
 		"--advertise-client-urls=" + c.scheme() + "://" + m.client.addr,
 		"--listen-peer-urls=http://" + m.peerAddr,
-		"--initial-advertise-peer-urls=http://" + m.peer.addr,
-		"--initial-cluster=" + strings.Join(initial, ","),
+		"--initial-advertise-peer-urls=" + m.peerURL(),
+		"--initial-cluster=" + c.initialCluster(),
 		"--initial-cluster-state=" + state,
-		"--initial-cluster-token=" + filepath.Base(c.dir),
+		"--initial-cluster-token=" + c.token(),
 		"--heartbeat-interval=" + strconv.FormatInt(c.cfg.Heartbeat.Milliseconds(), 10),
 		"--election-timeout=" + strconv.FormatInt(c.cfg.Election.Milliseconds(), 10),
 		"--logger=zap",
@@ -138,8 +134,38 @@ func (c *Cluster) memberArgs(m *member, state string) []string {
 	return append(args, c.pki.memberArgs...)
 }
 
+func (c *Cluster) initialCluster() string {
+	var all []string
+	for _, m := range c.members {
+		all = append(all, name(m.index)+"="+m.peerURL())
+	}
+	return strings.Join(all, ",")
+}
+
+func (c *Cluster) token() string  { return filepath.Base(c.dir) }
+func (m *member) peerURL() string { return "http://" + m.peer.addr }
+
 func (c *Cluster) dataDir(i int) string { return filepath.Join(c.dir, name(i)) }
-func (c *Cluster) logFile(i int) string { return filepath.Join(c.dir, name(i)+".log") }
+
+// LogFile returns the file with member i's log.
+func (c *Cluster) LogFile(i int) string { return filepath.Join(c.dir, name(i)+".log") }
+
+// end ends m's process, by SIGTERM, if it runs. Its ports refuse connections from then on.
+func (c *Cluster) end(m *member) error {
+	if !m.proc.running() {
+		return nil
+	}
+	if m.stopped {
+		_ = m.proc.cont()
+	}
+	m.client.down()
+	m.peer.down()
+	m.proc.terminate(endGrace)
+	return c.guard.forget(m.proc.cmd.Process.Pid)
+}
+
+// endGrace is how long a member may take to end before it is killed.
+const endGrace = 5 * time.Second
 
 // waitServing waits until m answers its peers.
 func (c *Cluster) waitServing(ctx context.Context, m *member) error {
@@ -165,7 +191,7 @@ func (c *Cluster) waitServing(ctx context.Context, m *member) error {
 
 // lastWords returns the end of a member's log.
 func (c *Cluster) lastWords(i int) string {
-	log, err := os.ReadFile(c.logFile(i))
+	log, err := os.ReadFile(c.LogFile(i))
 	if err != nil {
 		return err.Error()
 	}
