@@ -56,11 +56,7 @@ func (c *Cluster) Kill(i int) error {
 		if !m.proc.running() {
 			return errDead
 		}
-		// The ports close first: after the process has gone, nobody is to find a port open without a server.
-		m.client.down()
-		m.peer.down()
-		m.proc.kill()
-		return c.guard.forget(m.proc.cmd.Process.Pid)
+		return c.kill(m)
 	})
 }
 
@@ -90,7 +86,7 @@ func (c *Cluster) Cont(i int) error {
 // It returns when the member serves, which does not mean that it has a leader.
 func (c *Cluster) Restart(ctx context.Context, i int) error {
 	return c.withMember(i, func(m *member) error {
-		if err := c.end(m); err != nil {
+		if err := c.terminate(m); err != nil {
 			return err
 		}
 		return c.startMember(ctx, m, "existing")

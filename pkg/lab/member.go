@@ -150,17 +150,27 @@ func (c *Cluster) dataDir(i int) string { return filepath.Join(c.dir, name(i)) }
 // LogFile returns the file with member i's log.
 func (c *Cluster) LogFile(i int) string { return filepath.Join(c.dir, name(i)+".log") }
 
-// end ends m's process, by SIGTERM, if it runs. Its ports refuse connections from then on.
-func (c *Cluster) end(m *member) error {
+// kill ends m's process at once, if it runs. Its ports refuse connections from then on.
+func (c *Cluster) kill(m *member) error { return c.end(m, (*process).kill) }
+
+// terminate ends m's process by SIGTERM, if it runs.
+func (c *Cluster) terminate(m *member) error {
+	return c.end(m, func(p *process) {
+		if m.stopped {
+			_ = p.cont()
+		}
+		p.terminate(endGrace)
+	})
+}
+
+func (c *Cluster) end(m *member, by func(*process)) error {
 	if !m.proc.running() {
 		return nil
 	}
-	if m.stopped {
-		_ = m.proc.cont()
-	}
+	// The ports close first: after the process has gone, nobody is to find a port open without a server.
 	m.client.down()
 	m.peer.down()
-	m.proc.terminate(endGrace)
+	by(m.proc)
 	return c.guard.forget(m.proc.cmd.Process.Pid)
 }
 

@@ -21,7 +21,7 @@ func (c *Cluster) Restore(ctx context.Context, file string) error {
 	c.ops.Lock()
 	defer c.ops.Unlock()
 	for _, m := range c.members {
-		if err := c.end(m); err != nil {
+		if err := c.kill(m); err != nil {
 			return err
 		}
 	}
