@@ -74,6 +74,7 @@ func (e *ScanError) Unwrap() error { return e.Err }
 // once, with the header of the first answer. A scan that stops after its first keys returns a *ScanError.
 func (c *Cluster) Scan(ctx context.Context, key, end string, o ScanOptions, emit func(*pb.ResponseHeader, []*mvccpb.KeyValue) error) (ScanEnd, error) {
 	s := &scan{c: c, o: o, next: []byte(key), end: []byte(end), emit: emit, rev: o.Rev}
+	s.pager.end = s.end
 	ctx, s.idle = newIdle(ctx, o.Wait)
 	defer s.idle.close()
 	err := s.run(ctx)
@@ -105,9 +106,8 @@ type scan struct {
 	rev       int64              // pinned by the first answer
 	next, end []byte             // what is still to be read
 	keys      int64              // handed to emit
-	size      int                // of the last page in bytes, for its keys
-	sizeKeys  int
-	first     *call // the first page, while it has not been used
+	pager     pager              // where the pages are, which may be ahead of next
+	first     *call              // the first page
 
 	done    bool
 	result  ScanEnd
@@ -155,7 +155,8 @@ func (s *scan) begin(ctx context.Context) error {
 			return s.awaitFirst()
 		}
 		s.pin(head.resp)
-		return nil
+		s.deliver(nil, nil) // the header
+		return s.emitErr
 	}
 }
 
@@ -173,7 +174,7 @@ func (s *scan) awaitFirst() error {
 func (s *scan) useFirst() {
 	resp := s.first.resp
 	s.pin(resp)
-	s.note(resp)
+	s.pager.got(resp.GetKvs(), resp.GetMore(), s.end, firstPage)
 	s.deliver(resp.GetKvs(), s.endOf(resp))
 }
 
@@ -184,13 +185,12 @@ func (s *scan) pin(resp *pb.RangeResponse) {
 	}
 }
 
-// endOf returns what resp, a page of what was left, says about the whole range; nil when more is to be read.
+// endOf returns what the first page says about the whole range; nil when more is to be read.
 func (s *scan) endOf(resp *pb.RangeResponse) *ScanEnd {
-	got := s.keys + int64(len(resp.GetKvs()))
-	if resp.GetMore() && (s.o.Limit == 0 || got < s.o.Limit) {
+	if resp.GetMore() && (s.o.Limit == 0 || int64(len(resp.GetKvs())) < s.o.Limit) {
 		return nil
 	}
-	return &ScanEnd{Count: s.keys + resp.GetCount(), More: resp.GetMore()}
+	return &ScanEnd{Count: resp.GetCount(), More: resp.GetMore()}
 }
 
 // deliver hands keys out and steps behind them; end is not nil with the last ones.
@@ -207,12 +207,6 @@ func (s *scan) deliver(kvs []*mvccpb.KeyValue, end *ScanEnd) {
 	if end != nil {
 		s.done, s.result = true, *end
 	}
-}
-
-// after returns the smallest key behind the last of kvs.
-func after(kvs []*mvccpb.KeyValue) []byte {
-	last := kvs[len(kvs)-1].GetKey()
-	return append(last[:len(last):len(last)], 0)
 }
 
 // firstPage asks for the first keys, at the newest revision.
@@ -315,63 +309,73 @@ func (s *scan) stream(ctx context.Context, m Member) error {
 func (s *scan) pages(ctx context.Context, m Member) error {
 	if s.keys == 0 { // the stream was tried before the first page had come
 		<-s.first.ready
-		if s.first.err == nil {
+		if s.first.err == nil && (s.o.Rev != 0 || s.first.resp.GetHeader().GetRevision() == s.rev) {
 			if s.useFirst(); s.done || s.emitErr != nil {
 				return s.emitErr
 			}
 		}
 	}
-	p := s.fetch(ctx, m, s.request(), s.keys)
+	s.pager.pos = s.next
+	taken := s.keys
+	p := s.fetch(ctx, m, taken)
 	for {
 		<-p.ready
 		if p.err != nil {
 			return p.err
 		}
-		end := s.endOf(p.resp)
-		s.note(p.resp)
-		var following *call
-		if end == nil {
-			req := s.request()
-			req.Key = after(p.resp.GetKvs())
-			following = s.fetch(ctx, m, req, s.keys+int64(len(p.resp.GetKvs())))
+		kvs := p.resp.GetKvs()
+		taken += int64(len(kvs))
+		atEnd := s.pager.got(kvs, p.resp.GetMore(), p.sliceEnd, p.limit)
+		next := s.pager.pos
+		var end *ScanEnd
+		var following *fetched
+		switch {
+		case atEnd:
+			end = &ScanEnd{Count: taken}
+		case s.o.Limit > 0 && taken >= s.o.Limit:
+			rest, err := s.count(ctx, m)
+			if err != nil {
+				return err
+			}
+			end = &ScanEnd{Count: taken + rest, More: rest > 0}
+		default:
+			following = s.fetch(ctx, m, taken)
 		}
-		s.deliver(p.resp.GetKvs(), end)
-		if following == nil {
-			return nil
-		}
-		if s.emitErr != nil {
-			following.stop()
+		if s.deliver(kvs, end); s.emitErr != nil || following == nil {
+			if following != nil {
+				following.stop()
+			}
 			return s.emitErr
 		}
-		p = following
+		s.next, p = next, following
 	}
 }
 
-// note remembers how large the keys of a page are.
-func (s *scan) note(resp *pb.RangeResponse) {
-	s.sizeKeys, s.size = len(resp.GetKvs()), 0
-	for _, kv := range resp.GetKvs() {
-		s.size += len(kv.GetKey()) + len(kv.GetValue()) + kvOverhead
-	}
+// fetched is a page on its way.
+type fetched struct {
+	*call
+	sliceEnd []byte
+	limit    int64
 }
 
-// kvOverhead is about what the numbers and tags of one key take on the wire.
-const kvOverhead = 24
-
-// fetch starts to read the next page; before is how many keys come before it.
-func (s *scan) fetch(ctx context.Context, m Member, req *pb.RangeRequest, before int64) *call {
-	limit := nextLimit(s.sizeKeys, s.size)
+// fetch starts to read the next page; taken is how many keys come before it.
+func (s *scan) fetch(ctx context.Context, m Member, taken int64) *fetched {
+	f := &fetched{}
+	req := s.request()
+	req.Key = s.pager.pos
+	req.RangeEnd, f.limit = s.pager.ask()
+	f.sliceEnd = req.RangeEnd
 	if s.o.Limit > 0 {
-		limit = min(limit, s.o.Limit-before)
+		f.limit = min(f.limit, s.o.Limit-taken)
 	}
-	return startCall(ctx, func(ctx context.Context) (*pb.RangeResponse, error) { return s.page(ctx, m, req, limit) })
+	f.call = startCall(ctx, func(ctx context.Context) (*pb.RangeResponse, error) { return s.page(ctx, m, req, f.limit) })
+	return f
 }
 
-// nextLimit returns how many keys to ask for after a page of keys keys and size bytes: as many as fill pageBytes if they
-// are of the same size, but no more than 16 times as many as last time, because they may not be.
-func nextLimit(keys, size int) int64 {
-	if keys == 0 {
-		return firstPage
-	}
-	return int64(min(max(pageBytes*keys/max(size, 1), 1), 16*keys))
+// count returns how many keys are left.
+func (s *scan) count(ctx context.Context, m Member) (int64, error) {
+	req := s.request()
+	req.Key, req.CountOnly = s.pager.pos, true
+	resp, err := kvClient(m).Range(ctx, req)
+	return resp.GetCount(), clientv3.ContextError(ctx, err)
 }
