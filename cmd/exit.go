@@ -40,6 +40,7 @@ type outcome struct {
 // outcomes lists the special ends before the general ones.
 func outcomes() []outcome {
 	return []outcome{
+		{is: as[*labMissingError], code: 127, hint: "go install github.com/etcdx/etcdx/cmd/etcdx-lab@latest"},
 		{is: as[*output.WriteError], code: exitFailed, hint: "what was printed is not complete"},
 		{is: as[notFoundError], code: exitNotFound},
 		{is: conn.MaybeApplied, code: exitUnknown, hint: "read the key before writing it again"},

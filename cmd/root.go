@@ -20,20 +20,21 @@ type Streams struct {
 	Out, Err io.Writer
 }
 
-// Main runs etcdx as a process and returns its exit code.
-func Main() int {
+// Main runs etcdx, with extras added, as a process and returns its exit code.
+func Main(extras ...Extra) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	// A second signal ends the process at once: whoever sends it does not want to wait for clean-up.
 	context.AfterFunc(ctx, stop)
-	return Run(ctx, os.Args[1:], os.LookupEnv, Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr})
+	return Run(ctx, os.Args[1:], os.LookupEnv, Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}, extras...)
 }
 
 // Run is the whole program as a function: it runs the command line args and returns the exit code.
 // ctx ends when the process is asked to stop.
-func Run(ctx context.Context, args []string, env func(string) (string, bool), s Streams) int {
+func Run(ctx context.Context, args []string, env func(string) (string, bool), s Streams, extras ...Extra) int {
 	g := &globals{streams: s, env: env}
 	root := newRoot(g)
+	addExtras(root, g, extras)
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
 	g.close()

@@ -110,124 +110,44 @@ func (s *script) setVars(ts *testscript.TestScript, cfg lab.Config) {
 
 // clusterVerb runs a verb that needs the cluster.
 func (s *script) clusterVerb(ctx context.Context, ts *testscript.TestScript, verb string, args []string) error {
-	c := s.cluster
-	arg := func(i int, missing string) string {
-		if i < len(args) {
-			return args[i]
-		}
-		return missing
-	}
 	switch verb {
-	case "kill", "stop", "cont", "restart", "reset", "cut", "slow", "noleader":
-		i, err := s.member(ctx, arg(0, ""))
-		if err != nil {
-			return err
-		}
-		return s.memberVerb(ctx, verb, i, arg(1, ""))
-	case "heal":
-		return c.Heal()
-	case "ready":
-		return c.Ready(ctx)
-	case "leader":
-		return s.setLeader(ctx, ts)
-	case "compact":
-		rev, err := strconv.ParseInt(arg(0, "0"), 10, 64)
-		if err != nil {
-			return err
-		}
-		rev, err = c.Compact(ctx, rev)
-		ts.Setenv("REV", strconv.FormatInt(rev, 10))
-		return err
-	case "rev":
-		rev, err := c.Revision(ctx)
-		ts.Setenv("REV", strconv.FormatInt(rev, 10))
-		return err
-	case "snapshot":
-		return c.Snapshot(ctx, ts.MkAbs(arg(0, "snapshot.db")))
-	case "restore":
-		return c.Restore(ctx, ts.MkAbs(arg(0, "snapshot.db")))
 	case "end":
+		c := s.cluster
 		s.cluster = nil
 		return c.Close()
-	}
-	return fmt.Errorf("unknown verb: etcd %s", verb)
-}
-
-// memberVerb runs a verb on member i.
-func (s *script) memberVerb(ctx context.Context, verb string, i int, arg string) error {
-	c := s.cluster
-	switch verb {
-	case "kill":
-		return c.Kill(i)
-	case "stop":
-		return c.Stop(i)
-	case "cont":
-		return c.Cont(i)
-	case "restart":
-		return c.Restart(ctx, i)
-	case "reset":
-		return c.Reset(i)
-	case "cut":
-		side, err := lab.ParseSide(arg)
-		if err != nil {
-			return err
-		}
-		return c.Cut(i, side)
-	case "slow":
-		d, err := time.ParseDuration(arg)
-		if err != nil {
-			return err
-		}
-		return c.Slow(i, d)
-	}
-	return c.NoLeader(ctx, i)
-}
-
-// member returns the number of the member that a script calls 1, m1, leader or follower.
-func (s *script) member(ctx context.Context, what string) (int, error) {
-	switch what {
 	case "leader":
-		return s.cluster.Leader(ctx)
-	case "follower":
-		leader, err := s.cluster.Leader(ctx)
-		return s.followers(leader)[0], err
-	}
-	n, err := strconv.Atoi(strings.TrimPrefix(what, "m"))
-	if err != nil || n < 1 || n > s.cluster.Len() {
-		return 0, fmt.Errorf("no such member: %q", what)
-	}
-	return n - 1, nil
-}
-
-// followers returns the members other than leader.
-func (s *script) followers(leader int) []int {
-	var others []int
-	for i := range s.cluster.Len() {
-		if i != leader {
-			others = append(others, i)
+		return s.setLeader(ctx, ts)
+	case "snapshot", "restore":
+		for i := range args {
+			args[i] = ts.MkAbs(args[i])
 		}
 	}
-	return append(others, leader)[:max(1, len(others))]
+	text, err := s.cluster.Apply(ctx, append([]string{verb}, args...))
+	if verb == "rev" || verb == "compact" {
+		ts.Setenv("REV", text)
+	}
+	return err
 }
 
-// setLeader sets LEADER and LEADER_EP, FOLLOWER and FOLLOWER_EP (the first of the others), and ETCDCTL_ENDPOINTS in the order
-// leader, others.
+// setLeader sets LEADER and LEADER_EP, FOLLOWER and FOLLOWER_EP (the first of the others), and LEADER_FIRST: all endpoints.
 func (s *script) setLeader(ctx context.Context, ts *testscript.TestScript) error {
 	leader, err := s.cluster.Leader(ctx)
 	if err != nil {
 		return err
 	}
-	eps := []string{s.cluster.Endpoint(leader)}
-	for _, i := range s.followers(leader) {
-		if i != leader {
-			eps = append(eps, s.cluster.Endpoint(i))
-		}
-	}
-	follower := s.followers(leader)[0]
 	ts.Setenv("LEADER", "m"+strconv.Itoa(leader+1))
 	ts.Setenv("LEADER_EP", s.cluster.Endpoint(leader))
-	ts.Setenv("FOLLOWER", "m"+strconv.Itoa(follower+1))
-	ts.Setenv("FOLLOWER_EP", s.cluster.Endpoint(follower))
+	eps := []string{s.cluster.Endpoint(leader)}
+	for i := range s.cluster.Len() {
+		if i == leader {
+			continue
+		}
+		if len(eps) == 1 {
+			ts.Setenv("FOLLOWER", "m"+strconv.Itoa(i+1))
+			ts.Setenv("FOLLOWER_EP", s.cluster.Endpoint(i))
+		}
+		eps = append(eps, s.cluster.Endpoint(i))
+	}
 	ts.Setenv("LEADER_FIRST", strings.Join(eps, ","))
 	return nil
 }

@@ -127,9 +127,9 @@ type Status struct {
 	Term      uint64 `json:"raft_term"`
 	Revision  int64  `json:"revision"`
 	Version   string `json:"version"`
-	// Cut and Delay are the faults of its links.
+	// Cut and Delay are the faults of its links, as Cut and Slow set them.
 	Cut   Side          `json:"cut"`
-	Delay time.Duration `json:"delay"`
+	Delay time.Duration `json:"delay_ns"`
 }
 
 // Status asks every member at once. It takes at most a second or so.

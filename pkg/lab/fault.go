@@ -36,6 +36,17 @@ func ParseSide(s string) (Side, error) {
 	return 0, fmt.Errorf("%q is not peers, clients or all", s)
 }
 
+// MarshalText writes the side's name, or none.
+func (s Side) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// UnmarshalText reads what MarshalText writes.
+func (s *Side) UnmarshalText(text []byte) (err error) {
+	if *s = 0; string(text) != "none" {
+		*s, err = ParseSide(string(text))
+	}
+	return err
+}
+
 func (s Side) String() string {
 	switch s {
 	case 0:
