@@ -24,6 +24,8 @@ type Access struct {
 	Prompt io.Writer
 	// Hidden reads a line from In without showing it; nil: In is read as it is.
 	Hidden func() (string, error)
+	// Err is where a password command complains; nil: nowhere.
+	Err io.Writer
 	// LookupSRV is net.Resolver's.
 	LookupSRV func(ctx context.Context, service, proto, name string) (string, []*net.SRV, error)
 }
@@ -142,7 +144,7 @@ func (s *Settings) authenticate(ctx context.Context, a Access) error {
 	case hasInline:
 		s.Conn.Auth.User, s.Conn.Auth.Password = name, inline
 	case l.command != "":
-		s.Conn.Auth.Password, err = runPassword(ctx, l.command)
+		s.Conn.Auth.Password, err = runPassword(ctx, l.command, a.Err)
 	default:
 		s.Conn.Auth.Password, err = askPassword(a)
 	}
@@ -166,13 +168,13 @@ func readPassword(path string, in io.Reader) (string, error) {
 }
 
 // runPassword returns the first line that a command prints.
-func runPassword(ctx context.Context, command string) (string, error) {
+func runPassword(ctx context.Context, command string, stderr io.Writer) (string, error) {
 	shell, flag := "sh", "-c"
 	if runtime.GOOS == "windows" {
 		shell, flag = "cmd", "/C"
 	}
 	c := exec.CommandContext(ctx, shell, flag, command)
-	c.Stderr = os.Stderr
+	c.Stderr = stderr
 	out, err := c.Output()
 	if err != nil {
 		return "", &ImpossibleError{Text: fmt.Sprintf("password command %q", command), Err: err}
