@@ -3,10 +3,11 @@ package cmd
 import (
 	"errors"
 	"fmt"
-	"io"
+	"slices"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 
+	"github.com/etcdx/etcdx/pkg/config"
 	"github.com/etcdx/etcdx/pkg/conn"
 	"github.com/etcdx/etcdx/pkg/output"
 )
@@ -28,13 +29,50 @@ const (
 	exitCompacted   = 80
 	exitOther       = 81
 	exitHandler     = 82
+	exitCannotRun   = 126
+	exitNoCommand   = 127
+	exitSignal      = 128 // + n
 )
+
+// The exit codes of etcdctl 3.7 that are used under its name.
+const (
+	etcdctlFailed     = 1
+	etcdctlConnection = 2
+	etcdctlFeature    = 4
+	etcdctlArgs       = 128
+)
+
+// meanings says what each exit code means, as the help texts and docs/exit-codes.md do.
+func meanings() map[int]string {
+	return map[int]string{
+		exitOK:          "done",
+		exitFailed:      "failed",
+		exitUsage:       "wrong usage",
+		exitBadData:     "bad data: checkpoint corrupt or newer, malformed input",
+		exitNotFound:    "not found, or condition false, where asked for",
+		exitUnavailable: "unavailable: nothing was applied, trying again is safe",
+		exitCantSave:    "the checkpoint cannot be written",
+		exitBusy:        "busy, or not acquired in time",
+		exitUnknown:     "outcome unknown: a write was sent and not answered",
+		exitDenied:      "denied: authentication, permission, TLS",
+		exitImpossible:  "impossible configuration",
+		exitLost:        "lock or leadership lost while held, command stopped",
+		exitCompacted:   "compacted: the history needed is gone",
+		exitOther:       "another cluster, or its history went back",
+		exitHandler:     "the handler failed",
+		exitCannotRun:   "the command cannot be run",
+		exitNoCommand:   "the command was not found",
+		exitSignal:      "128+n: ended by signal n",
+	}
+}
 
 // outcome is one way in which a command can end: how its error is recognised, its exit code, and the next step.
 type outcome struct {
 	is   func(error) bool
 	code int
 	hint string
+	// etcdctl is the exit code under etcdctl's name; 0: the 1 of most failures.
+	etcdctl int
 }
 
 // outcomes lists the special ends before the general ones.
@@ -50,6 +88,12 @@ func outcomes() []outcome {
 		{is: is(rpctypes.ErrRequestTooLarge), code: exitBadData, hint: "the servers take 1.5 MiB per request by default (etcd --max-request-bytes)"},
 		{is: tooLargeToSend, code: exitBadData, hint: "--max-request-bytes lets larger requests out; the servers take 1.5 MiB by default"},
 		{is: is(rpctypes.ErrLeaseNotFound), code: exitNotFound, hint: "the lease has expired or was revoked; put --ttl grants a new one"},
+		{is: as[*config.UsageError], code: exitUsage, etcdctl: etcdctlArgs},
+		{is: as[*config.ImpossibleError], code: exitImpossible, etcdctl: etcdctlArgs},
+		{is: as[protectedError], code: exitDenied, hint: "--write allows it"},
+		{is: failedFor(conn.BadLogin, conn.NoPermission, conn.WrongCA, conn.NeedCert, conn.PlainPort, conn.TLSPort), code: exitDenied},
+		{is: failedFor(conn.UnknownHost, conn.NotEtcd), code: exitImpossible},
+		{is: isDenial, code: exitDenied, hint: "give a user who may do that, with --user"},
 		{is: as[*conn.UnavailableError], code: exitUnavailable, hint: "nothing was applied: it is safe to try again"},
 	}
 }
@@ -63,6 +107,14 @@ func as[E error](err error) bool {
 // is returns a function that says whether an error is or wraps target.
 func is(target error) func(error) bool {
 	return func(err error) bool { return errors.Is(err, target) }
+}
+
+// failedFor returns a function that says whether every endpoint failed for one of the reasons.
+func failedFor(reasons ...conn.Reason) func(error) bool {
+	return func(err error) bool {
+		e, ok := errors.AsType[*conn.UnavailableError](err)
+		return ok && len(e.Attempts) > 0 && !slices.ContainsFunc(e.Attempts, func(a conn.Attempt) bool { return !slices.Contains(reasons, a.Reason) })
+	}
 }
 
 // codeError ends a command with a code of its own, such as that of the command run under a lock.
@@ -89,35 +141,3 @@ type usageError struct {
 }
 
 func (e usageError) Error() string { return e.text }
-
-// report tells people how a command ended, and returns the exit code.
-func report(stderr io.Writer, err error) int {
-	if err == nil {
-		return exitOK
-	}
-	code, hint := classify(err)
-	if e, ok := errors.AsType[codeError](err); ok && e.err == nil {
-		return code
-	}
-	fmt.Fprintf(stderr, "etcdx: %v\n", err)
-	if hint != "" {
-		fmt.Fprintf(stderr, "etcdx: hint: %s\n", hint)
-	}
-	return code
-}
-
-// classify returns the exit code and the hint for err.
-func classify(err error) (code int, hint string) {
-	if e, ok := errors.AsType[codeError](err); ok {
-		return e.code, ""
-	}
-	if e, ok := errors.AsType[usageError](err); ok {
-		return exitUsage, e.hint
-	}
-	for _, o := range outcomes() {
-		if o.is(err) {
-			return o.code, o.hint
-		}
-	}
-	return exitFailed, ""
-}

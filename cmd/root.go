@@ -6,6 +6,8 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -26,19 +28,27 @@ func Main(extras ...Extra) int {
 	defer stop()
 	// A second signal ends the process at once: whoever sends it does not want to wait for clean-up.
 	context.AfterFunc(ctx, stop)
-	return Run(ctx, os.Args[1:], os.LookupEnv, Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}, extras...)
+	g := &globals{
+		streams: Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}, env: os.LookupEnv,
+		process: ctx, asEtcdctl: calledEtcdctl(os.Args[0]), ignoreSignals: stop, extras: extras,
+	}
+	return g.run(os.Args[1:])
 }
 
 // Run is the whole program as a function: it runs the command line args and returns the exit code.
 // ctx ends when the process is asked to stop.
 func Run(ctx context.Context, args []string, env func(string) (string, bool), s Streams, extras ...Extra) int {
-	g := &globals{streams: s, env: env}
+	g := &globals{streams: s, env: env, process: ctx, ignoreSignals: func() {}, extras: extras}
+	return g.run(args)
+}
+
+// NewRootForDocs returns the whole command tree, for a program that writes documentation and never runs a command.
+func NewRootForDocs() *cobra.Command {
+	g := &globals{streams: Streams{In: strings.NewReader(""), Out: io.Discard, Err: io.Discard}, env: func(string) (string, bool) { return "", false }}
 	root := newRoot(g)
-	addExtras(root, g, extras)
-	root.SetArgs(args)
-	err := root.ExecuteContext(ctx)
-	g.close()
-	return report(s.Err, err)
+	g.mount(root)
+	appendExitCodes(root)
+	return root
 }
 
 // globals is what every command gets from the root: the streams, the settings and the cluster.
@@ -47,6 +57,39 @@ type globals struct {
 	env      func(string) (string, bool)
 	settings config.Settings
 	cluster  *conn.Cluster
+
+	// process ends when the process is asked to stop. Commands use their own context, which is derived from it.
+	process context.Context
+	// asEtcdctl says that the program was called under etcdctl's name: errors and exit codes are etcdctl's then.
+	asEtcdctl bool
+	// ignoreSignals gives signals back their effect on a process that does not handle them.
+	ignoreSignals func()
+	// extras are the commands that this program has beside etcdx's.
+	extras []Extra
+	// parsed says that the command line was understood: what fails from then on is no wrong usage of it.
+	parsed bool
+}
+
+// calledEtcdctl says whether a program name, such as that of a symbolic link, is etcdctl's.
+func calledEtcdctl(arg0 string) bool {
+	return strings.TrimSuffix(filepath.Base(arg0), ".exe") == "etcdctl"
+}
+
+// run runs one command line and returns the exit code.
+func (g *globals) run(args []string) int {
+	root := newRoot(g)
+	addExtras(root, g, g.extras)
+	args = expand(root, args)
+	if !isOwn(root, firstWord(root.PersistentFlags(), args)) {
+		g.mount(root)
+	}
+	root.SetArgs(args)
+	cmd, err := root.ExecuteContextC(g.process)
+	g.close()
+	if err != nil && !g.parsed {
+		err = misuse(root, cmd, err)
+	}
+	return g.report(err)
 }
 
 // connect returns the cluster named by the settings; every call returns the same one.
@@ -54,12 +97,20 @@ func (g *globals) connect() (*conn.Cluster, error) {
 	if g.cluster != nil {
 		return g.cluster, nil
 	}
+	if err := g.complete(); err != nil {
+		return nil, err
+	}
 	c, err := conn.Open(g.settings.Conn)
 	if err != nil {
 		return nil, err
 	}
 	g.cluster = c
 	return c, nil
+}
+
+// complete finds out what is still missing to connect: the password, endpoints from the DNS.
+func (g *globals) complete() error {
+	return g.settings.Complete(g.process, g.access())
 }
 
 func (g *globals) close() {
@@ -73,22 +124,34 @@ func (g *globals) short(ctx context.Context) (context.Context, context.CancelFun
 	return context.WithTimeout(ctx, g.settings.CommandTimeout)
 }
 
+// newRoot returns the root with etcdx's own commands. The ones mounted from etcdctl are added only for a command line that
+// needs them: see mount.
 func newRoot(g *globals) *cobra.Command {
 	root := &cobra.Command{
-		Use:           "etcdx",
-		Short:         "etcdctl that does not let go",
-		SilenceErrors: true,
-		SilenceUsage:  true,
+		Use:               "etcdx",
+		Short:             "etcdctl that does not let go",
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			g.parsed = true
 			var err error
-			g.settings, err = config.Resolve(cmd.Flags(), g.env)
-			return err
+			if g.settings, err = config.Resolve(cmd.Flags(), g.env); err != nil {
+				return err
+			}
+			return g.refuseIfProtected(cmd)
 		},
+	}
+	if g.asEtcdctl {
+		root.Use, root.Short = "etcdctl", "A simple command line client for etcd3."
 	}
 	root.SetIn(g.streams.In)
 	root.SetOut(g.streams.Out)
 	root.SetErr(g.streams.Err)
 	config.AddFlags(root.PersistentFlags())
-	root.AddCommand(newGet(g), newPut(g), newDel(g))
+	root.AddCommand(
+		newGet(g), newPut(g), newDel(g),
+	)
+	dressHelp(g, root)
 	return root
 }

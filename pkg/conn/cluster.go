@@ -75,17 +75,23 @@ func (c *Cluster) Stream(ctx context.Context, work func(context.Context, Member)
 
 // Get reads with Read.
 func (c *Cluster) Get(ctx context.Context, key string, opts ...clientv3.OpOption) (*clientv3.GetResponse, error) {
-	return Read(ctx, c, func(ctx context.Context, m Member) (*clientv3.GetResponse, error) { return m.Client.Get(ctx, key, opts...) })
+	return Read(ctx, c, func(ctx context.Context, m Member) (*clientv3.GetResponse, error) {
+		return m.Client.Get(ctx, key, opts...)
+	})
 }
 
 // Put writes a key. A copy that is delayed on its way never takes effect after a later one: see write.go.
 func (c *Cluster) Put(ctx context.Context, key, value string, opts ...clientv3.OpOption) (*clientv3.PutResponse, error) {
-	return Write(ctx, c, func(ctx context.Context, m Member) (*clientv3.PutResponse, error) { return m.Client.Put(ctx, key, value, opts...) })
+	return Write(ctx, c, func(ctx context.Context, m Member) (*clientv3.PutResponse, error) {
+		return m.Client.Put(ctx, key, value, opts...)
+	})
 }
 
 // Delete deletes keys; see Put.
 func (c *Cluster) Delete(ctx context.Context, key string, opts ...clientv3.OpOption) (*clientv3.DeleteResponse, error) {
-	return Write(ctx, c, func(ctx context.Context, m Member) (*clientv3.DeleteResponse, error) { return m.Client.Delete(ctx, key, opts...) })
+	return Write(ctx, c, func(ctx context.Context, m Member) (*clientv3.DeleteResponse, error) {
+		return m.Client.Delete(ctx, key, opts...)
+	})
 }
 
 // Commit runs the transaction If(cmps).Then(then).Else(orElse) with Write.
