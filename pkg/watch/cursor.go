@@ -16,7 +16,12 @@ type Cursor struct {
 	pos     int64 // every event up to here was released; progress moves it, and never moves last
 	partial []*clientv3.Event
 	created bool
+	opened  bool
 	late    int
+	newest  *clientv3.Event // the last one released; nil: none
+	grown   int64           // keys created minus keys deleted since the beginning
+	base    int64           // keys at the beginning, if counted
+	counted bool
 }
 
 // After returns a cursor for the events after revision rev, all of which are handled.
@@ -77,6 +82,9 @@ func (c *Cursor) progress(rev int64) Step {
 	return Step{Progress: rev}
 }
 
+// skip moves the position to rev without the server's word, on somebody else's proof.
+func (c *Cursor) skip(rev int64) { c.pos, c.start = rev, max(rev, 1) }
+
 // events appends to the incomplete revision and releases what is complete. A message that is not a fragment ends a
 // revision: the server never splits one in any other way.
 func (c *Cursor) events(events []*clientv3.Event, fragment bool) (Step, error) {
@@ -110,7 +118,16 @@ func (c *Cursor) events(events []*clientv3.Event, fragment bool) (Step, error) {
 	if whole == 0 {
 		return Step{}, nil
 	}
-	c.last = released[whole-1].GetKv().GetModRevision()
+	c.newest = released[whole-1]
+	c.last = c.newest.GetKv().GetModRevision()
+	for _, e := range released {
+		switch {
+		case e.GetType() == clientv3.EventTypeDelete:
+			c.grown--
+		case e.GetKv().GetVersion() == 1:
+			c.grown++
+		}
+	}
 	c.pos = max(c.pos, c.last)
 	c.start = c.pos
 	return Step{Events: released}, nil

@@ -3,6 +3,8 @@ package watch
 import (
 	"context"
 	"errors"
+	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -29,6 +31,9 @@ var errSilent = errors.New("the watch stream fell silent")
 
 // run watches until the stream ends or ctx does.
 func (s *stream) run(ctx context.Context) error {
+	if err := s.check(ctx); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	s.cur.Reopen()
 	raw, err := s.member.Open(ctx)
@@ -86,46 +91,59 @@ func firstError(ctx context.Context, in <-chan received, sendErr error) error {
 	}
 }
 
+// check makes sure, when a stream broke, that the next one continues the same history: a cluster restored from a backup
+// in between would be waited for in silence until it overtakes the position.
+func (s *stream) check(ctx context.Context) error {
+	first := !s.cur.opened
+	s.cur.opened = true
+	if s.w.Guard == nil || first {
+		return nil
+	}
+	ev := *s.w.Guard
+	ev.Rev = s.cur.Position()
+	if s.cur.newest != nil {
+		ev.Anchor = AnchorOf(s.cur.newest, valueSum)
+	}
+	head, err := s.w.Verify(ctx, ev)
+	if err == nil {
+		s.w.Guard.Term = head.Term
+	}
+	return err
+}
+
 // loop takes messages, asks for progress while there are none, and stops reading while the queue is full.
 func (s *stream) loop(ctx context.Context, raw pb.Watch_WatchClient, in <-chan received) error {
-	ask := s.w.ProgressEvery
-	if ask <= 0 || !s.soundProgress(ctx) {
-		ask = 0
+	timing := newTiming(s.w.Config, time.Now())
+	if timing.ask > 0 {
+		timing.trust(s.version(ctx))
 	}
-	tick := time.NewTicker(cmpOr(ask, time.Hour))
+	tick := time.NewTicker(timing.every())
 	defer tick.Stop()
-	heard, full := time.Now(), time.Time{}
 	for {
 		from := in
-		if len(s.held) > 0 {
-			from = nil
-		}
 		var space <-chan struct{}
 		var giveUp <-chan time.Time
 		if len(s.held) > 0 {
-			space = s.q.popped
-			giveUp = time.After(time.Until(full.Add(fullFor)))
+			from, space = nil, s.q.popped
+			giveUp = time.After(time.Until(timing.heard.Add(fullFor)))
 		}
 		select {
 		case r := <-from:
-			heard = time.Now()
-			if err := s.take(r); err != nil {
+			moved, answered, err := s.take(r)
+			if err != nil {
 				return err
 			}
-			full = time.Now()
+			timing.hear(time.Now(), moved, answered)
 		case <-space:
 			s.flush()
 		case <-giveUp:
 			return errFull
 		case <-tick.C:
-			if ask == 0 || time.Since(heard) < ask || len(s.held) > 0 {
+			if len(s.held) > 0 {
 				continue
 			}
-			if s.w.StallAfter > 0 && time.Since(heard) > s.w.StallAfter {
-				return errSilent
-			}
-			if err := raw.Send(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_ProgressRequest{ProgressRequest: &pb.WatchProgressRequest{}}}); err != nil {
-				return firstError(ctx, in, err)
+			if err := s.tick(ctx, raw, timing); err != nil {
+				return s.sendError(ctx, in, err)
 			}
 		case <-ctx.Done():
 			return context.Cause(ctx)
@@ -133,17 +151,44 @@ func (s *stream) loop(ctx context.Context, raw pb.Watch_WatchClient, in <-chan r
 	}
 }
 
+// sendError is the reason why a stream ended: for a failed Send, what the server said.
+func (s *stream) sendError(ctx context.Context, in <-chan received, err error) error {
+	if errors.Is(err, io.EOF) {
+		return firstError(ctx, in, err)
+	}
+	return err
+}
+
+// tick does what is due on a stream that is silent.
+func (s *stream) tick(ctx context.Context, raw pb.Watch_WatchClient, t *timing) error {
+	now := time.Now()
+	if t.stalled(now) {
+		return errSilent
+	}
+	if t.askNow(now) {
+		if err := raw.Send(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_ProgressRequest{ProgressRequest: &pb.WatchProgressRequest{}}}); err != nil {
+			return err
+		}
+	}
+	switch t.idle.step(now) {
+	case idleSample:
+		if head, err := s.w.head(ctx); err == nil {
+			t.idle.sampledAt(time.Now(), head.Rev)
+		}
+	case idleAdvance:
+		return s.advance(ctx, t)
+	}
+	return nil
+}
+
 // take puts what a message released into the queue, or holds it while the queue is full.
-func (s *stream) take(r received) error {
+func (s *stream) take(r received) (moved, answered bool, err error) {
 	if r.err != nil {
-		return r.err
+		return false, false, r.err
 	}
 	step, err := s.cur.Apply(r.resp)
-	if err != nil {
-		return err
-	}
-	if step.Events == nil && step.Progress == 0 {
-		return nil
+	if err != nil || step.Events == nil && step.Progress == 0 {
+		return false, false, err
 	}
 	it := Item{Kind: Events, Rev: s.cur.Position(), Header: r.resp.GetHeader(), Events: s.inRange(step.Events)}
 	if step.Progress > 0 {
@@ -151,7 +196,7 @@ func (s *stream) take(r received) error {
 	}
 	s.held = append(s.held, it)
 	s.flush()
-	return nil
+	return true, step.Progress > 0 && r.resp.GetWatchId() == -1, nil
 }
 
 func (s *stream) flush() {
@@ -162,36 +207,25 @@ func (s *stream) flush() {
 
 // inRange drops the keys of a server that shows more than was asked for (GHSA-xg4h-6gfc-h4m8).
 func (s *stream) inRange(events []*clientv3.Event) []*clientv3.Event {
-	for i, e := range events {
-		if !s.w.Range.Contains(e.GetKv().GetKey()) {
-			kept := append([]*clientv3.Event(nil), events[:i]...)
-			for _, e := range events[i:] {
-				if s.w.Range.Contains(e.GetKv().GetKey()) {
-					kept = append(kept, e)
-				}
-			}
-			return kept
-		}
+	outside := func(e *clientv3.Event) bool { return !s.w.Range.Contains(e.GetKv().GetKey()) }
+	if !slices.ContainsFunc(events, outside) {
+		return events
 	}
-	return events
+	return slices.DeleteFunc(slices.Clone(events), outside)
 }
 
-// soundProgress says whether this member's answers to progress requests can be believed.
-func (s *stream) soundProgress(ctx context.Context) bool {
+// version returns the member's version, or "" if it does not say.
+func (s *stream) version(ctx context.Context) string {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	v, err := s.member.Version(ctx)
-	return err == nil && SoundProgress(v)
+	if err != nil {
+		return ""
+	}
+	return v
 }
 
 // mendable says whether another member, or the same one later, may do what this one refused.
 func (e *CanceledError) mendable() bool {
 	return strings.Contains(e.Reason, "no leader") || strings.Contains(e.Reason, "server stopped")
-}
-
-func cmpOr(d, otherwise time.Duration) time.Duration {
-	if d > 0 {
-		return d
-	}
-	return otherwise
 }

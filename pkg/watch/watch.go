@@ -99,6 +99,8 @@ type Config struct {
 	// StallAfter ends a stream that stays silent for this long although it was asked for its progress and its server is
 	// known to answer that (0: never).
 	StallAfter time.Duration
+	// Idle says how to keep up with the cluster without the server's progress marks; the zero value: not at all.
+	Idle Idle
 	// Notice is told, in a few words for people, what happened to the watch; nil: nobody.
 	Notice func(text string)
 }
@@ -108,6 +110,8 @@ type Watcher struct {
 	Config
 	Source Source
 	KV     KV
+	// Guard is the history that every new stream must belong to; nil: any will do. The watch keeps it up to date.
+	Guard *Evidence
 }
 
 // errFull ends a stream whose queue stayed full: the backlog then waits in the cluster's history, not in memory.
@@ -191,7 +195,7 @@ func (w *Watcher) now(ctx context.Context, cur *Cursor) error {
 
 // final says whether err ends the watch, and not only a stream.
 func final(err error) bool {
-	if _, ok := errors.AsType[*CompactedError](err); ok {
+	if as[*CompactedError](err) || as[*RegressionError](err) || as[*OtherClusterError](err) {
 		return true
 	}
 	e, ok := errors.AsType[*CanceledError](err)
