@@ -1,0 +1,231 @@
+package watch
+
+import (
+	"context"
+	"errors"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
+)
+
+// stream is one raw watch on one member.
+type stream struct {
+	w      *Watcher
+	cur    *Cursor
+	q      *queue
+	member Member
+	held   []Item // released by the cursor, but not yet in the queue
+}
+
+type received struct {
+	resp *pb.WatchResponse
+	err  error
+}
+
+// errSilent ends a stream that no longer answers although its member does.
+var errSilent = errors.New("the watch stream fell silent")
+
+// run watches until the stream ends or ctx does.
+func (s *stream) run(ctx context.Context) error {
+	if err := s.check(ctx); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	s.cur.Reopen()
+	raw, err := s.member.Open(ctx)
+	if err != nil {
+		cancel()
+		return err
+	}
+	in := make(chan received)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		receive(ctx, raw, in)
+	}()
+	defer func() { <-done }()
+	defer cancel()
+	if err := raw.Send(s.create()); err != nil {
+		return firstError(ctx, in, err)
+	}
+	return s.loop(ctx, raw, in)
+}
+
+func (s *stream) create() *pb.WatchRequest {
+	return &pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{CreateRequest: &pb.WatchCreateRequest{
+		Key: s.w.Range.Key, RangeEnd: s.w.Range.End, StartRevision: s.cur.Start(),
+		PrevKv: s.w.PrevKV, ProgressNotify: s.w.ProgressNotify, Fragment: s.w.Fragment,
+	}}}
+}
+
+// receive reads raw until it fails. Not reading is what slows the server down: gRPC's flow control does the rest.
+func receive(ctx context.Context, raw pb.Watch_WatchClient, in chan<- received) {
+	for {
+		resp, err := raw.Recv()
+		select {
+		case in <- received{resp, err}:
+		case <-ctx.Done():
+			return
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// firstError prefers what the server said over the bare end of the stream that Send reports.
+func firstError(ctx context.Context, in <-chan received, sendErr error) error {
+	for {
+		select {
+		case r := <-in:
+			if r.err != nil {
+				return r.err
+			}
+		case <-ctx.Done():
+			return sendErr
+		}
+	}
+}
+
+// check makes sure, when a stream broke, that the next one continues the same history: a cluster restored from a backup
+// in between would be waited for in silence until it overtakes the position.
+func (s *stream) check(ctx context.Context) error {
+	first := !s.cur.opened
+	s.cur.opened = true
+	if s.w.Guard == nil || first {
+		return nil
+	}
+	ev := *s.w.Guard
+	ev.Rev = s.cur.Position()
+	if s.cur.newest != nil {
+		ev.Anchor = AnchorOf(s.cur.newest, valueSum)
+	}
+	head, err := s.w.Verify(ctx, ev)
+	if err == nil {
+		s.w.Guard.Term = head.Term
+	}
+	return err
+}
+
+// loop takes messages, asks for progress while there are none, and stops reading while the queue is full.
+func (s *stream) loop(ctx context.Context, raw pb.Watch_WatchClient, in <-chan received) error {
+	timing := newTiming(s.w.Config, time.Now())
+	if timing.ask > 0 {
+		timing.trust(s.version(ctx))
+	}
+	tick := time.NewTicker(timing.every())
+	defer tick.Stop()
+	for {
+		from := in
+		var space <-chan struct{}
+		var giveUp <-chan time.Time
+		if len(s.held) > 0 {
+			from, space = nil, s.q.popped
+			giveUp = time.After(time.Until(timing.heard.Add(fullFor)))
+		}
+		select {
+		case r := <-from:
+			moved, answered, err := s.take(r)
+			if err != nil {
+				return err
+			}
+			timing.hear(time.Now(), moved, answered)
+		case <-space:
+			s.flush()
+		case <-giveUp:
+			return errFull
+		case <-tick.C:
+			if len(s.held) > 0 {
+				continue
+			}
+			if err := s.tick(ctx, raw, timing); err != nil {
+				return s.sendError(ctx, in, err)
+			}
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// sendError is the reason why a stream ended: for a failed Send, what the server said.
+func (s *stream) sendError(ctx context.Context, in <-chan received, err error) error {
+	if errors.Is(err, io.EOF) {
+		return firstError(ctx, in, err)
+	}
+	return err
+}
+
+// tick does what is due on a stream that is silent.
+func (s *stream) tick(ctx context.Context, raw pb.Watch_WatchClient, t *timing) error {
+	now := time.Now()
+	if t.stalled(now) {
+		return errSilent
+	}
+	if t.askNow(now) {
+		if err := raw.Send(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_ProgressRequest{ProgressRequest: &pb.WatchProgressRequest{}}}); err != nil {
+			return err
+		}
+	}
+	switch t.idle.step(now) {
+	case idleSample:
+		if head, err := s.w.head(ctx); err == nil {
+			t.idle.sampledAt(time.Now(), head.Rev)
+		}
+	case idleAdvance:
+		return s.advance(ctx, t)
+	}
+	return nil
+}
+
+// take puts what a message released into the queue, or holds it while the queue is full.
+func (s *stream) take(r received) (moved, answered bool, err error) {
+	if r.err != nil {
+		return false, false, r.err
+	}
+	step, err := s.cur.Apply(r.resp)
+	if err != nil || step.Events == nil && step.Progress == 0 {
+		return false, false, err
+	}
+	it := Item{Kind: Events, Rev: s.cur.Position(), Header: r.resp.GetHeader(), Events: s.inRange(step.Events)}
+	if step.Progress > 0 {
+		it.Kind = Progress
+	}
+	s.held = append(s.held, it)
+	s.flush()
+	return true, step.Progress > 0 && r.resp.GetWatchId() == -1, nil
+}
+
+func (s *stream) flush() {
+	for len(s.held) > 0 && s.q.tryPush(s.held[0]) {
+		s.held = s.held[1:]
+	}
+}
+
+// inRange drops the keys of a server that shows more than was asked for (GHSA-xg4h-6gfc-h4m8).
+func (s *stream) inRange(events []*clientv3.Event) []*clientv3.Event {
+	outside := func(e *clientv3.Event) bool { return !s.w.Range.Contains(e.GetKv().GetKey()) }
+	if !slices.ContainsFunc(events, outside) {
+		return events
+	}
+	return slices.DeleteFunc(slices.Clone(events), outside)
+}
+
+// version returns the member's version, or "" if it does not say.
+func (s *stream) version(ctx context.Context) string {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	v, err := s.member.Version(ctx)
+	if err != nil {
+		return ""
+	}
+	return v
+}
+
+// mendable says whether another member, or the same one later, may do what this one refused.
+func (e *CanceledError) mendable() bool {
+	return strings.Contains(e.Reason, "no leader") || strings.Contains(e.Reason, "server stopped")
+}
