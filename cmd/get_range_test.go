@@ -56,7 +56,12 @@ func rangeKey(i int) string { return fmt.Sprintf("r/%07d", i) }
 // runGet runs etcdx get in this process with stdout as its output, and returns the exit code and standard error.
 func runGet(ctx context.Context, c *lab.Cluster, stdout io.Writer, args ...string) (int, string) {
 	var stderr bytes.Buffer
-	env := func(name string) (string, bool) { return strings.Join(c.Endpoints(), ","), name == "ETCDCTL_ENDPOINTS" }
+	env := func(name string) (string, bool) {
+		if name != "ETCDCTL_ENDPOINTS" {
+			return "", false
+		}
+		return strings.Join(c.Endpoints(), ","), true
+	}
 	args = append([]string{"get", "--endpoints", strings.Join(c.Endpoints(), ",")}, args...)
 	code := Run(ctx, args, env, Streams{In: strings.NewReader(""), Out: stdout, Err: &stderr})
 	return code, stderr.String()
