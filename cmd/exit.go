@@ -3,13 +3,16 @@ package cmd
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 
+	"github.com/etcdx/etcdx/pkg/checkpoint"
 	"github.com/etcdx/etcdx/pkg/config"
 	"github.com/etcdx/etcdx/pkg/conn"
 	"github.com/etcdx/etcdx/pkg/output"
+	"github.com/etcdx/etcdx/pkg/watch"
 )
 
 // The exit codes, as docs/exit-codes.md explains them.
@@ -81,6 +84,20 @@ func outcomes() []outcome {
 		{is: as[*labMissingError], code: 127, hint: "go install github.com/etcdx/etcdx/cmd/etcdx-lab@latest"},
 		{is: as[*output.WriteError], code: exitFailed, hint: "what was printed is not complete"},
 		{is: as[notFoundError], code: exitNotFound},
+		{is: as[*handlerError], code: exitHandler, hint: "the checkpoint stands before those events: mend the handler and resume"},
+		{is: as[*checkpoint.WriteError], code: exitCantSave, hint: "what was handled since the last write will be sent again"},
+		{is: as[*checkpoint.CorruptError], code: exitBadData, hint: "nothing was changed; put back a copy, or remove it and start anew"},
+		{is: as[*checkpoint.NewerError], code: exitBadData, hint: "use the etcdx that wrote it, or a newer one"},
+		{is: as[*checkpoint.InUseError], code: exitBusy, hint: "stop the watch that holds it, or use another checkpoint"},
+		{is: as[*otherWatchError], code: exitUsage, hint: "resume takes range and filters from the checkpoint; for another watch, use another name"},
+		{is: isCompactedWatch, code: exitCompacted, hint: "a watch with --checkpoint sends what changed meanwhile", etcdctl: 5},
+		{is: as[*watchEndedError], code: exitFailed, etcdctl: 5},
+		{is: as[badLine], code: exitUsage, etcdctl: 3},
+		{is: as[*differedError], code: exitFailed},
+		{is: as[*watch.OtherClusterError], code: exitOther, hint: "check --endpoints; for another cluster, use another checkpoint"},
+		{is: as[*watch.RegressionError], code: exitOther, hint: "--on-regression=sync sends everything that differs"},
+		{is: as[*watch.CompactedError], code: exitCompacted, hint: "a watch with --checkpoint and --on-compacted=sync sends what changed meanwhile"},
+		{is: isMissingCheckpoint, code: exitNotFound, hint: "etcdx checkpoint ls lists those in the state directory"},
 		{is: conn.MaybeApplied, code: exitUnknown, hint: "read the key before writing it again"},
 		{is: is(rpctypes.ErrCompacted), code: exitCompacted, hint: "that revision is compacted away: read without --rev, or at a newer one"},
 		{is: is(rpctypes.ErrFutureRev), code: exitBadData, hint: "the cluster has not reached that revision; was it restored from a backup?"},
@@ -97,6 +114,15 @@ func outcomes() []outcome {
 		{is: as[*conn.UnavailableError], code: exitUnavailable, hint: "nothing was applied: it is safe to try again"},
 	}
 }
+
+// isMissingCheckpoint says whether a file that was to be opened is not there.
+func isMissingCheckpoint(err error) bool {
+	e, ok := errors.AsType[*fs.PathError](err)
+	return ok && errors.Is(e, fs.ErrNotExist) && e.Op == "open"
+}
+
+// isCompactedWatch says whether a watch as etcdctl's was ended by a compaction.
+func isCompactedWatch(err error) bool { return as[*watchEndedError](err) && as[*watch.CompactedError](err) }
 
 // as says whether err is or wraps an E.
 func as[E error](err error) bool {

@@ -151,6 +151,7 @@ func newRoot(g *globals) *cobra.Command {
 	config.AddFlags(root.PersistentFlags())
 	root.AddCommand(
 		newGet(g), newPut(g), newDel(g),
+		newWatch(g), newResume(g), newCompactCheck(g), newCheckpoint(g), newVerify(g),
 	)
 	dressHelp(g, root)
 	return root

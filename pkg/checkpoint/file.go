@@ -127,6 +127,9 @@ func (f *File) Path() string { return f.path }
 // State returns the last state that was put or read.
 func (f *File) State() State { return f.state }
 
+// Dirty says whether the last state waits for Sync.
+func (f *File) Dirty() bool { return f.dirty }
+
 // Put replaces the state. It survives the death of this process at once, and that of the machine after the next Sync.
 // Seq and Format are set here. It returns a *WriteError.
 func (f *File) Put(s State) error {

@@ -60,9 +60,9 @@ type Step struct {
 func (c *Cursor) Apply(resp *pb.WatchResponse) (Step, error) {
 	switch {
 	case resp.GetCompactRevision() != 0:
-		return Step{}, &CompactedError{Wanted: c.start, Oldest: resp.GetCompactRevision()}
+		return Step{}, &CompactedError{Wanted: c.start, Oldest: resp.GetCompactRevision(), Response: resp}
 	case resp.GetCanceled():
-		return Step{}, &CanceledError{Reason: resp.GetCancelReason()}
+		return Step{}, &CanceledError{Reason: resp.GetCancelReason(), Response: resp}
 	case resp.GetCreated():
 		c.created = true
 		return Step{}, nil
@@ -165,6 +165,8 @@ func (r Range) Contains(key []byte) bool {
 type CompactedError struct {
 	Wanted int64 // the revision that the stream was to begin at
 	Oldest int64 // the compaction's revision: the oldest one that can still be watched
+	// Response is the server's own message.
+	Response *pb.WatchResponse
 }
 
 func (e *CompactedError) Error() string {
@@ -172,7 +174,10 @@ func (e *CompactedError) Error() string {
 }
 
 // CanceledError says that the server ended the watch, in its own words.
-type CanceledError struct{ Reason string }
+type CanceledError struct {
+	Reason   string
+	Response *pb.WatchResponse // the server's own message
+}
 
 func (e *CanceledError) Error() string { return "the server canceled the watch: " + e.Reason }
 

@@ -1,6 +1,11 @@
 package watch
 
-import "context"
+import (
+	"context"
+	"errors"
+
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+)
 
 // Policy says what to do when the position cannot be resumed.
 type Policy string
@@ -11,10 +16,22 @@ const (
 	PolicyFail Policy = "fail"
 )
 
+// Why a resync happens.
+const (
+	ReasonStart      = "start"      // there was no position
+	ReasonCompacted  = "compacted"  // the position is compacted
+	ReasonRegression = "regression" // the position belongs to a history that is no more
+	ReasonVerify     = "verify"     // somebody asked whether anything is missing
+	ReasonIndex      = "index"      // not for the handler: the index was lost
+)
+
 // Keep is a watch from a saved position that goes on for as long as the cluster lets it.
 type Keep struct {
 	*Watcher
-	Index                     Index
+	Index Index
+	// Rebuild says that the index is lost: it is learnt again from the position's revision, or, if that is compacted,
+	// from the present, and then everything is sent again.
+	Rebuild                   bool
 	OnCompacted, OnRegression Policy
 	Deliver                   func(context.Context, Item) error
 
@@ -31,10 +48,10 @@ func (k *Keep) Run(ctx context.Context, ev Evidence, from int64) error {
 		switch {
 		case as[*CompactedError](err) && k.OnCompacted == PolicySync:
 			k.notice(err.Error() + ": synchronizing")
-			err = k.resync(ctx, Resync{From: k.pos, Reason: "compacted"})
+			err = k.resync(ctx, Resync{From: k.pos, Reason: ReasonCompacted})
 		case as[*RegressionError](err) && k.OnRegression == PolicySync:
 			k.notice(err.Error() + ": synchronizing")
-			err = k.resync(ctx, Resync{Reason: "regression", Full: true})
+			err = k.resync(ctx, Resync{Reason: ReasonRegression, Full: true})
 		default:
 			return err
 		}
@@ -44,6 +61,17 @@ func (k *Keep) Run(ctx context.Context, ev Evidence, from int64) error {
 	}
 }
 
+// Check compares the index with the cluster and delivers the difference as a resync, without relying on any revision.
+// It does not ask whether the index is whole: what an event lost on its way did to it is what it is to find.
+func (k *Keep) Check(ctx context.Context, ev Evidence) error {
+	k.ev = ev
+	ev.Anchor, ev.Count = nil, -1
+	if _, err := k.Verify(ctx, ev); err != nil {
+		return err
+	}
+	return k.resync(ctx, Resync{Reason: ReasonVerify, From: ev.Rev, Full: true})
+}
+
 // resume checks that the cluster is still the one of the position, and watches on.
 func (k *Keep) resume(ctx context.Context) error {
 	head, err := k.Verify(ctx, k.ev)
@@ -51,10 +79,18 @@ func (k *Keep) resume(ctx context.Context) error {
 		return err
 	}
 	k.ev.ClusterID, k.ev.Term = head.ClusterID, head.Term
-	if k.pos <= 0 {
-		if err := k.resync(ctx, Resync{Reason: "start"}); err != nil {
-			return err
+	switch {
+	case k.pos <= 0:
+		err = k.resync(ctx, Resync{Reason: ReasonStart})
+	case k.Rebuild:
+		err = k.resync(ctx, Resync{Reason: ReasonIndex, At: k.pos, Full: true})
+		if errors.Is(err, rpctypes.ErrCompacted) {
+			k.notice("the key index is lost and cannot be rebuilt: sending everything")
+			err = k.resync(ctx, Resync{Reason: ReasonStart, Full: true})
 		}
+	}
+	if err != nil {
+		return err
 	}
 	return k.follow(ctx)
 }
@@ -66,7 +102,10 @@ func (k *Keep) follow(ctx context.Context) error {
 
 func (k *Keep) resync(ctx context.Context, r Resync) error {
 	r.Watcher, r.Index, r.Deliver = k.Watcher, k.Index, k.deliver
-	if r.Reason != "start" {
+	if _, none := k.Index.(NoIndex); none {
+		r.Full = true // the handler must sweep what it is not sent
+	}
+	if r.Reason == ReasonCompacted || r.Reason == ReasonRegression {
 		if err := r.Spread(ctx); err != nil {
 			return err
 		}
@@ -75,7 +114,7 @@ func (k *Keep) resync(ctx context.Context, r Resync) error {
 	if err != nil {
 		return err
 	}
-	if r.Reason == "regression" {
+	if r.Reason == ReasonRegression {
 		head, err := k.head(ctx)
 		if err != nil {
 			return err

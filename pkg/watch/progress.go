@@ -124,6 +124,20 @@ func (s *stream) advance(ctx context.Context, t *timing) error {
 	return nil
 }
 
+// count counts the keys at the cursor's position while that is still possible: a compaction may pass it before a proof
+// needs the number. Without it there may be no proof later, and nothing worse.
+func (s *stream) count(ctx context.Context) {
+	if s.cur.counted || s.cur.Position() <= 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, readWithin)
+	defer cancel()
+	resp, err := s.w.KV.Get(ctx, string(s.w.Range.Key), s.w.rangeOps(clientv3.WithRev(s.cur.Position()), clientv3.WithCountOnly())...)
+	if err == nil {
+		s.cur.counted, s.cur.base = true, resp.Count-s.cur.grown
+	}
+}
+
 // unchanged says whether the range is the same at revision rev as at the cursor's position: nothing in it was modified
 // since, and it holds as many keys.
 func (s *stream) unchanged(ctx context.Context, rev int64) (bool, error) {

@@ -2,7 +2,9 @@ package watch
 
 import (
 	"context"
+	"slices"
 	"sync"
+	"time"
 )
 
 // queue holds items between a stream and the handler, bounded by their size. One goroutine pushes, one pops.
@@ -108,6 +110,49 @@ func (q *queue) take() (Item, bool, error) {
 	q.items, q.sizes = q.items[1:], q.sizes[1:]
 	signal(q.popped)
 	return it, true, nil
+}
+
+// gather appends to it the events that come within pause of each other, for ten times as long at most, and while they
+// fit into a quarter of the queue.
+func (q *queue) gather(ctx context.Context, it Item, pause time.Duration) Item {
+	if it.Kind != Events {
+		return it
+	}
+	end := time.Now().Add(10 * pause)
+	it.Events = slices.Clone(it.Events)
+	for bytes := size(it); bytes < q.limit/4; {
+		within, cancel := context.WithTimeout(ctx, min(pause, time.Until(end)))
+		next, ok := q.popEvents(within)
+		cancel()
+		if !ok {
+			return it
+		}
+		bytes += size(next)
+		it.Rev, it.Header, it.Events = next.Rev, next.Header, append(it.Events, next.Events...)
+	}
+	return it
+}
+
+// popEvents returns the next item if it has events and comes before ctx ends.
+func (q *queue) popEvents(ctx context.Context) (Item, bool) {
+	for {
+		q.mu.Lock()
+		n, closed := len(q.items), q.closed
+		isEvents := n > 0 && q.items[0].Kind == Events
+		q.mu.Unlock()
+		if n > 0 || closed {
+			if !isEvents {
+				return Item{}, false
+			}
+			it, ok, _ := q.take()
+			return it, ok
+		}
+		select {
+		case <-q.pushed:
+		case <-ctx.Done():
+			return Item{}, false
+		}
+	}
 }
 
 func signal(c chan struct{}) {

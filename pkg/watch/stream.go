@@ -115,7 +115,11 @@ func (s *stream) check(ctx context.Context) error {
 func (s *stream) loop(ctx context.Context, raw pb.Watch_WatchClient, in <-chan received) error {
 	timing := newTiming(s.w.Config, time.Now())
 	if timing.ask > 0 {
-		timing.trust(s.version(ctx))
+		v := s.version(ctx)
+		timing.trust(v)
+		if !AnswersProgress(v) && s.w.Idle.Mode == IdleProof {
+			s.count(ctx)
+		}
 	}
 	tick := time.NewTicker(timing.every())
 	defer tick.Stop()
@@ -145,10 +149,18 @@ func (s *stream) loop(ctx context.Context, raw pb.Watch_WatchClient, in <-chan r
 			if err := s.tick(ctx, raw, timing); err != nil {
 				return s.sendError(ctx, in, err)
 			}
+		case <-s.w.Ask:
+			if err := raw.Send(progressRequest()); err != nil {
+				return s.sendError(ctx, in, err)
+			}
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
 	}
+}
+
+func progressRequest() *pb.WatchRequest {
+	return &pb.WatchRequest{RequestUnion: &pb.WatchRequest_ProgressRequest{ProgressRequest: &pb.WatchProgressRequest{}}}
 }
 
 // sendError is the reason why a stream ended: for a failed Send, what the server said.
@@ -166,7 +178,7 @@ func (s *stream) tick(ctx context.Context, raw pb.Watch_WatchClient, t *timing) 
 		return errSilent
 	}
 	if t.askNow(now) {
-		if err := raw.Send(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_ProgressRequest{ProgressRequest: &pb.WatchProgressRequest{}}}); err != nil {
+		if err := raw.Send(progressRequest()); err != nil {
 			return err
 		}
 	}

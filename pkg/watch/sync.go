@@ -41,6 +41,8 @@ type Resync struct {
 	Index  Index
 	From   int64
 	Reason string
+	// At is the revision to synchronize to, when that is to be an old one: 0 is the present.
+	At int64
 	// Full compares every key instead of relying on revisions: the history is another one.
 	Full    bool
 	Deliver func(context.Context, Item) error
@@ -69,7 +71,7 @@ func (r *Resync) Spread(ctx context.Context) error {
 func (r *Resync) Run(ctx context.Context) (int64, error) {
 	for attempt := 0; ; attempt++ {
 		err := r.once(ctx, attempt)
-		if !errors.Is(err, rpctypes.ErrCompacted) {
+		if !errors.Is(err, rpctypes.ErrCompacted) || r.At > 0 {
 			return r.to, err
 		}
 		r.notice("overtaken by a compaction while synchronizing: beginning again")
@@ -80,7 +82,7 @@ func (r *Resync) once(ctx context.Context, attempt int) error {
 	if attempt >= pinnedAttempts {
 		return r.atOnce(ctx)
 	}
-	resp, err := r.get(ctx, r.Range.Key, r.rangeOps(clientv3.WithCountOnly()))
+	resp, err := r.get(ctx, r.Range.Key, r.rangeOps(clientv3.WithRev(r.At), clientv3.WithCountOnly()))
 	if err != nil {
 		return err
 	}
@@ -111,7 +113,10 @@ func (r *Resync) once(ctx context.Context, attempt int) error {
 
 func (r *Resync) begin(ctx context.Context, h *pb.ResponseHeader) error {
 	r.header, r.to = h, h.GetRevision()
-	r.sums = Sync{Reason: r.Reason, From: r.From, To: r.to}
+	if r.At > 0 {
+		r.to = r.At
+	}
+	r.sums = Sync{Reason: r.Reason, From: r.From, To: r.to, Full: r.Full || r.From <= 0}
 	info := r.sums
 	return r.Deliver(ctx, Item{Kind: SyncBegin, Header: h, Sync: &info})
 }

@@ -70,8 +70,9 @@ type Item struct {
 
 // Sync describes a resync: it takes the handler from the state at From to the state at To.
 type Sync struct {
-	Reason        string // "start", "compacted", "regression"
+	Reason        string // ReasonStart and so on
 	From, To      int64
+	Full          bool  // not only what changed since From
 	Puts, Deletes int64 // how many of each were sent; complete in SyncEnd
 	// Recreated holds, in SyncPuts, the keys that were deleted and created again since From.
 	Recreated map[string]bool
@@ -96,11 +97,15 @@ type Config struct {
 	QueueBytes int64
 	// ProgressEvery is how often an idle stream is asked for its progress (0: never).
 	ProgressEvery time.Duration
+	// Ask asks for the progress at once, whether or not the server's answers are sound; nil: never.
+	Ask <-chan struct{}
 	// StallAfter ends a stream that stays silent for this long although it was asked for its progress and its server is
 	// known to answer that (0: never).
 	StallAfter time.Duration
 	// Idle says how to keep up with the cluster without the server's progress marks; the zero value: not at all.
 	Idle Idle
+	// Debounce gathers events that come less than this apart into one item; it takes at most ten times as long (0: not).
+	Debounce time.Duration
 	// Notice is told, in a few words for people, what happened to the watch; nil: nobody.
 	Notice func(text string)
 }
@@ -140,6 +145,9 @@ func (w *Watcher) Follow(ctx context.Context, cur *Cursor, deliver func(context.
 		it, err := q.pop(ctx)
 		if err != nil {
 			return err
+		}
+		if w.Debounce > 0 {
+			it = q.gather(ctx, it, w.Debounce)
 		}
 		if err := deliver(ctx, it); err != nil {
 			return err

@@ -1,0 +1,233 @@
+package cmd
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"syscall"
+	"time"
+)
+
+// coprocess is a handler that runs as long as the watch does: it gets events on its standard input as JSON lines, and
+// answers on its file descriptor 3. A second descriptor than standard output keeps a stray print from breaking the protocol.
+type coprocess struct {
+	spec   childSpec
+	retry  retry
+	cancel context.CancelFunc
+	cmd    *exec.Cmd
+	in     io.WriteCloser
+	acks   chan answer
+	done   chan error
+	sent   int64 // number of the last line group that was sent
+}
+
+// answer is a line on file descriptor 3.
+type answer struct {
+	Ack    *int64 `json:"ack"`    // all up to this seq are handled
+	Nack   *int64 `json:"nack"`   // send from this seq on again
+	Reject *int64 `json:"reject"` // this seq will never be handled
+	Reason string `json:"reason"`
+	After  int64  `json:"after_ms"`
+	bad    error
+}
+
+// stretch is the seq that goes with each group of lines: what is acknowledged.
+type stretch struct {
+	Schema   string `json:"schema"`
+	Type     string `json:"type"` // "commit"
+	Seq      int64  `json:"seq"`
+	Revision int64  `json:"revision,omitempty"`
+}
+
+func (h *coprocess) handle(ctx context.Context, groups []group, acked func(int) error) error {
+	done := 0
+	for done < len(groups) {
+		if len(groups[done].events) == 0 && groups[done].control == nil {
+			done++
+			if err := acked(done); err != nil {
+				return err
+			}
+			continue
+		}
+		lines, err := groups[done].lines(nil)
+		if err != nil {
+			return err
+		}
+		err = h.retry.do(ctx, groups[done].name(), lines, func() error {
+			n, err := h.try(ctx, groups[done:], func(n int) error { return acked(done + n) })
+			done += n
+			if done == len(groups) {
+				return nil
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		if done < len(groups) { // given up: skipped or dead-lettered
+			done++
+			if err := acked(done); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// try sends groups to a running coprocess and waits until it acknowledged them. It returns how many it did.
+func (h *coprocess) try(ctx context.Context, groups []group, acked func(int) error) (int, error) {
+	if err := h.start(); err != nil {
+		return 0, err
+	}
+	first := h.sent + 1
+	wrote := make(chan error, 1)
+	go func() { wrote <- h.send(groups, first) }()
+	n, err := h.collect(ctx, len(groups), first, acked)
+	if err != nil {
+		h.stop() // lets a blocked write go
+	}
+	if werr := <-wrote; err == nil && werr != nil {
+		err = werr
+	}
+	h.sent = first + int64(len(groups)) - 1
+	return n, err
+}
+
+func (h *coprocess) send(groups []group, seq int64) error {
+	w := bufio.NewWriterSize(h.in, 64<<10)
+	for i, g := range groups {
+		lines, err := g.lines(nil)
+		if err == nil {
+			lines, err = appendLine(lines, stretch{Schema: schemaControl, Type: "commit", Seq: seq + int64(i), Revision: g.rev})
+		}
+		if err == nil {
+			_, err = w.Write(lines)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return w.Flush()
+}
+
+// collect reads answers until all of total groups, the first of which has the number first, are acknowledged.
+func (h *coprocess) collect(ctx context.Context, total int, first int64, acked func(int) error) (int, error) {
+	n := 0
+	for n < total {
+		var a answer
+		select {
+		case a = <-h.acks:
+		case err := <-h.done:
+			h.done <- err
+			return n, fmt.Errorf("the coprocess ended before it acknowledged everything: %w", cmpErr(err, errors.New("exit status 0")))
+		case <-ctx.Done():
+			return n, context.Cause(ctx)
+		}
+		switch {
+		case a.bad != nil:
+			return n, a.bad
+		case a.Ack != nil:
+			upTo := int(*a.Ack - first + 1)
+			if *a.Ack >= first+int64(total) {
+				return n, fmt.Errorf("the coprocess acknowledged %d, which was not sent", *a.Ack)
+			}
+			if upTo <= n {
+				continue
+			}
+			if err := acked(upTo); err != nil {
+				return n, err
+			}
+			n = upTo
+		case a.Nack != nil:
+			select {
+			case <-time.After(time.Duration(a.After) * time.Millisecond):
+			case <-ctx.Done():
+				return n, context.Cause(ctx)
+			}
+			return n, fmt.Errorf("the coprocess asked for %d again: %s", *a.Nack, a.Reason)
+		case a.Reject != nil:
+			return n, &rejectedError{a.Reason}
+		}
+	}
+	return n, nil
+}
+
+// start starts the coprocess unless it runs.
+func (h *coprocess) start() error {
+	if h.cmd != nil {
+		return nil
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	// Its life is not that of one delivery's context: a stop lets it finish what it has.
+	ctx, cancel := context.WithCancel(context.Background())
+	spec := h.spec
+	spec.extra = []*os.File{w}
+	c := spec.command(ctx)
+	in, err := c.StdinPipe()
+	if err == nil {
+		err = c.Start()
+	}
+	_ = w.Close()
+	if err != nil {
+		cancel()
+		return errors.Join(err, r.Close())
+	}
+	h.cmd, h.in, h.cancel = c, in, cancel
+	h.acks, h.done = make(chan answer), make(chan error, 1)
+	go readAnswers(ctx, r, h.acks)
+	go func(done chan<- error) { done <- c.Wait() }(h.done)
+	return nil
+}
+
+func readAnswers(ctx context.Context, r *os.File, acks chan<- answer) {
+	defer r.Close()
+	lines := bufio.NewScanner(r)
+	for lines.Scan() {
+		var a answer
+		if err := json.Unmarshal(lines.Bytes(), &a); err != nil {
+			a.bad = fmt.Errorf("the coprocess wrote a line to file descriptor 3 that is no answer: %q", lines.Text())
+		}
+		select {
+		case acks <- a:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// stop ends the coprocess: its input ends, then it has the grace, then it is ended.
+func (h *coprocess) stop() {
+	if h.cmd == nil {
+		return
+	}
+	_ = h.in.Close()
+	select {
+	case err := <-h.done:
+		h.done <- err
+	case <-time.After(h.spec.grace):
+	}
+	h.cancel()
+	<-h.done
+	_ = signalGroup(h.cmd, syscall.SIGKILL)
+	h.cmd = nil
+}
+
+func (h *coprocess) close() error {
+	h.stop()
+	return nil
+}
+
+func cmpErr(err, otherwise error) error {
+	if err != nil {
+		return err
+	}
+	return otherwise
+}

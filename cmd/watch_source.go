@@ -1,0 +1,123 @@
+package cmd
+
+import (
+	"context"
+	"errors"
+	"math"
+	"strings"
+	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/etcdx/etcdx/pkg/checkpoint"
+	"github.com/etcdx/etcdx/pkg/conn"
+	"github.com/etcdx/etcdx/pkg/watch"
+)
+
+// watchSource lets pkg/watch open its streams on a cluster's members.
+type watchSource struct{ c *conn.Cluster }
+
+// Stream keeps work on a member that answers, for as long as another try may help.
+func (s watchSource) Stream(ctx context.Context, work func(context.Context, watch.Member) error) error {
+	for {
+		err := s.c.Stream(ctx, func(ctx context.Context, m conn.Member) error { return work(ctx, watchMember(m)) })
+		if err == nil || ctx.Err() != nil || !mendsItself(err) {
+			return err
+		}
+		select {
+		case <-time.After(200 * time.Millisecond):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// mendsItself says whether waiting may end the failure err: all members away, but not a refused login or certificate.
+func mendsItself(err error) bool {
+	u, ok := errors.AsType[*conn.UnavailableError](err)
+	if !ok {
+		switch status.Code(err) {
+		case codes.PermissionDenied, codes.Unauthenticated, codes.InvalidArgument, codes.FailedPrecondition, codes.Unimplemented:
+			return false
+		}
+		return true
+	}
+	for _, a := range u.Attempts {
+		switch a.Reason {
+		case conn.WrongCA, conn.NeedCert, conn.PlainPort, conn.TLSPort, conn.NotEtcd, conn.BadLogin, conn.NoPermission:
+		default:
+			return true
+		}
+	}
+	return len(u.Attempts) == 0
+}
+
+func watchMember(m conn.Member) watch.Member {
+	return watch.Member{
+		Endpoint: m.Endpoint,
+		Open: func(ctx context.Context) (pb.Watch_WatchClient, error) {
+			// A progress request reaches only the watches of the same stream, and a stream is told apart by its metadata,
+			// so the one stream is opened with require-leader from the start.
+			return pb.NewWatchClient(m.Client.ActiveConnection()).Watch(clientv3.WithRequireLeader(ctx),
+				grpc.MaxCallRecvMsgSize(math.MaxInt32), grpc.MaxCallSendMsgSize(math.MaxInt32))
+		},
+		Version: func(ctx context.Context) (string, error) {
+			resp, err := pb.NewMaintenanceClient(m.Client.ActiveConnection()).Status(ctx, &pb.StatusRequest{})
+			return resp.GetVersion(), err
+		},
+	}
+}
+
+// keyIndex is a checkpoint's key index as pkg/watch sees it.
+type keyIndex struct{ x *checkpoint.Index }
+
+// Len returns the number of keys; an index that cannot be read counts as one that may hold anything.
+func (k keyIndex) Len() int64 {
+	n, err := k.x.Len()
+	if err != nil {
+		return math.MaxInt64 / 2
+	}
+	return n
+}
+
+func (k keyIndex) Get(key []byte) (watch.Known, bool, error) {
+	known, ok, err := k.x.Get(key)
+	return watch.Known(known), ok, err
+}
+
+func (k keyIndex) Page(from []byte, n int) ([]watch.Entry, error) {
+	page, err := k.x.Page(from, n)
+	entries := make([]watch.Entry, len(page))
+	for i, e := range page {
+		entries[i] = watch.Entry{Key: e.Key, Known: watch.Known(e.Known)}
+	}
+	return entries, err
+}
+
+// watchRange returns the range that a key, a range end and --prefix mean, as etcdctl takes them.
+func watchRange(key, end string, prefix bool) watch.Range {
+	r := watch.Range{Key: []byte(key)}
+	switch {
+	case prefix && key == "":
+		return watch.Range{Key: []byte{0}, End: []byte{0}}
+	case prefix:
+		r.End = []byte(clientv3.GetPrefixRangeEnd(key))
+	case end != "":
+		r.End = []byte(end)
+	}
+	if key == "" {
+		r.Key = []byte{0} // what a server makes of no key
+	}
+	return r
+}
+
+// isPrefix returns the prefix that r is, if it is one.
+func isPrefix(r watch.Range) (string, bool) {
+	if string(r.Key) == "\x00" && string(r.End) == "\x00" {
+		return "", true
+	}
+	return string(r.Key), len(r.End) > 0 && strings.Compare(clientv3.GetPrefixRangeEnd(string(r.Key)), string(r.End)) == 0
+}
