@@ -1,0 +1,256 @@
+package child
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"strconv"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// tree is a command with its descendants. Orphans come to this process, because it is a subreaper.
+type tree struct {
+	mark string // in the environment of the command and whoever inherits it
+	sole bool
+	own  bool // the command has a process group of its own
+}
+
+func newTree(c *Command) (*tree, error) {
+	if err := Adopt(); err != nil {
+		return nil, err
+	}
+	b := make([]byte, 8)
+	rand.Read(b) // never fails
+	return &tree{mark: "ETCDX_CHILD=" + hex.EncodeToString(b), sole: c.Sole, own: !c.Terminal}, nil
+}
+
+// Adopt makes this process the parent of every descendant whose own parent dies.
+func Adopt() error {
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		return fmt.Errorf("become a subreaper: %w", err)
+	}
+	return nil
+}
+
+func (t *tree) env(env []string) []string {
+	if env == nil {
+		env = os.Environ()
+	}
+	return append(slices.Clip(env), t.mark)
+}
+
+func (t *tree) prepare(cmd *exec.Cmd) {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: t.own}
+}
+
+func (t *tree) started(*exec.Cmd) error { return nil }
+func (t *tree) close()                  {}
+
+func (t *tree) signal(cmd *exec.Cmd, sig os.Signal) error { return signalProcess(cmd, sig, t.own) }
+
+// members returns the processes of the tree, the command itself included while it lives. Without /proc it returns none.
+func (t *tree) members(cmd *exec.Cmd) []int {
+	procs := processes()
+	self, root := os.Getpid(), cmd.Process.Pid
+	var found []int
+	for pid, p := range procs {
+		if pid != root && !p.zombie && t.contains(procs, pid, root, self) {
+			found = append(found, pid)
+		}
+	}
+	if p, ok := procs[root]; ok && p.parent == self && !p.zombie {
+		found = append(found, root)
+	}
+	slices.Sort(found)
+	return found
+}
+
+// contains says whether pid descends from root, or from an orphan of the tree that this process adopted.
+func (t *tree) contains(procs map[int]process, pid, root, self int) bool {
+	for range len(procs) {
+		p, ok := procs[pid]
+		switch {
+		case !ok:
+			return false
+		case pid == root || p.parent == root:
+			return true
+		case p.parent == self:
+			return t.sole || marked(pid, t.mark)
+		}
+		pid = p.parent
+	}
+	return false
+}
+
+// marked says whether a process was started with mark in its environment.
+func marked(pid int, mark string) bool {
+	env, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
+	return err == nil && slices.ContainsFunc(bytes.Split(env, []byte{0}), func(v []byte) bool { return string(v) == mark })
+}
+
+func (t *tree) empty(cmd *exec.Cmd) bool { return len(t.members(cmd)) == 0 }
+
+// signalAll sends sig to every process of the tree; those that are stopped go on to receive it.
+func (t *tree) signalAll(cmd *exec.Cmd, sig os.Signal) {
+	s, ok := sig.(syscall.Signal)
+	if !ok {
+		return
+	}
+	all := t.members(cmd)
+	if len(all) == 0 {
+		_ = t.signal(cmd, sig)
+	}
+	for _, pid := range all {
+		_ = syscall.Kill(pid, s)
+	}
+	for _, pid := range all {
+		_ = syscall.Kill(pid, syscall.SIGCONT)
+	}
+}
+
+// killAll sends SIGKILL to every process of the tree, and returns those it found.
+func (t *tree) killAll(cmd *exec.Cmd) []int {
+	all := t.members(cmd)
+	for _, pid := range all {
+		_ = syscall.Kill(pid, syscall.SIGKILL)
+	}
+	if len(all) == 0 && !haveProc() {
+		_ = t.signal(cmd, syscall.SIGKILL)
+	}
+	t.bury(cmd, all)
+	return all
+}
+
+// bury reaps adopted processes: all of them if the command is this process's only one, else those that were just killed.
+func (t *tree) bury(cmd *exec.Cmd, killed []int) {
+	if t.sole {
+		reapOthers(cmd.Process.Pid)
+		return
+	}
+	for _, pid := range killed {
+		if pid != cmd.Process.Pid {
+			_, _ = syscall.Wait4(pid, nil, syscall.WNOHANG, nil)
+		}
+	}
+}
+
+// reap reaps orphans as they end, until the returned function is called.
+func (t *tree) reap(cmd *exec.Cmd) (stop func()) {
+	if !t.sole {
+		return func() {}
+	}
+	quit, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			select {
+			case <-quit:
+				return
+			case <-time.After(time.Second):
+				reapOthers(cmd.Process.Pid)
+			}
+		}
+	}()
+	return func() { close(quit); <-done }
+}
+
+// reapOthers takes note of the end of every child of this process but except, whose status os/exec waits for.
+func reapOthers(except int) {
+	self := os.Getpid()
+	for pid, p := range processes() {
+		if p.parent == self && p.zombie && pid != except {
+			_, _ = syscall.Wait4(pid, nil, syscall.WNOHANG, nil)
+		}
+	}
+}
+
+// KillDescendants kills every process below this one and reaps all but except, which is left to its waiter. It returns
+// those that are still there after limit. It is for a process whose only child has died, or has stopped doing its work.
+func KillDescendants(except int, limit time.Duration) (left []int) {
+	t := &tree{sole: true}
+	// The command is this process itself: whatever is below it belongs to the tree.
+	self := os.Getpid()
+	for deadline := time.Now().Add(limit); ; time.Sleep(2 * time.Millisecond) {
+		procs := processes()
+		left = left[:0]
+		for pid, p := range procs {
+			if pid != self && !p.zombie && t.contains(procs, pid, self, -1) {
+				left = append(left, pid)
+				_ = syscall.Kill(pid, syscall.SIGKILL)
+			}
+		}
+		reapOthers(except)
+		if len(left) == 0 || time.Now().After(deadline) {
+			return left
+		}
+	}
+}
+
+func haveProc() bool {
+	_, err := os.Stat("/proc/self/stat")
+	return err == nil
+}
+
+// process is what /proc says about one.
+type process struct {
+	parent int
+	zombie bool
+}
+
+// processes returns every process there is. /proc/PID/task/TID/children would be shorter, but not every kernel has it, and
+// it is no less of a snapshot: whoever kills has to look until nothing is found.
+func processes() map[int]process {
+	dir, err := os.Open("/proc")
+	if err != nil {
+		return nil
+	}
+	defer func() { _ = dir.Close() }()
+	names, err := dir.Readdirnames(-1)
+	if err != nil && !errors.Is(err, os.ErrNotExist) && len(names) == 0 {
+		return nil
+	}
+	all := make(map[int]process, len(names))
+	buf := make([]byte, 512)
+	for _, name := range names {
+		pid, err := strconv.Atoi(name)
+		if err != nil {
+			continue
+		}
+		if p, ok := readStat(name, buf); ok {
+			all[pid] = p
+		}
+	}
+	return all
+}
+
+// readStat parses "PID (NAME) STATE PARENT ..."; the name may hold anything, so the last ')' ends it.
+func readStat(pid string, buf []byte) (process, bool) {
+	fd, err := syscall.Open("/proc/"+pid+"/stat", syscall.O_RDONLY|syscall.O_CLOEXEC, 0)
+	if err != nil {
+		return process{}, false
+	}
+	n, err := syscall.Read(fd, buf)
+	_ = syscall.Close(fd)
+	if err != nil || n <= 0 {
+		return process{}, false
+	}
+	_, rest, ok := bytes.Cut(buf[:n], []byte(" "))
+	end := bytes.LastIndexByte(rest, ')')
+	if !ok || end < 0 {
+		return process{}, false
+	}
+	fields := bytes.Fields(rest[end+1:])
+	if len(fields) < 2 {
+		return process{}, false
+	}
+	parent, err := strconv.Atoi(string(fields[1]))
+	return process{parent: parent, zombie: fields[0][0] == 'Z' || fields[0][0] == 'X'}, err == nil
+}
