@@ -2,17 +2,17 @@ package cmd
 
 import (
 	"context"
+	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
-	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/etcdctl/v3/ctlv3/command"
 
 	"github.com/etcdx/etcdx/pkg/config"
-	"github.com/etcdx/etcdx/pkg/conn"
 )
 
 // mount adds every command of etcdctl that etcdx does not have itself. Building them costs time that get, put or lock
@@ -60,24 +60,34 @@ func (g *globals) adopt(c *cobra.Command) {
 	run := c.Run
 	c.Run = nil
 	c.RunE = func(cmd *cobra.Command, args []string) error {
+		if isLocal(cmd) {
+			run(cmd, args)
+			return nil
+		}
 		if err := g.lend(cmd); err != nil {
 			return err
 		}
+		if !g.asEtcdctl && !drawsOnStderr(cmd) {
+			return g.supervise(cmd, args)
+		}
+		// These commands do not look at a context: signals must end them, as they end etcdctl.
+		g.ignoreSignals()
+		takeFromEnvironment(cmd.Flags(), g.env)
 		run(cmd, args)
 		return nil
 	}
 }
 
-// lend prepares the process for a command of etcdctl, which reads flags by name and ETCDCTL_* for itself, and ends the
-// process itself when it fails.
+// isLocal says whether a command of etcdctl talks to nobody.
+func isLocal(cmd *cobra.Command) bool {
+	return slices.Contains([]string{"version", "completion", "options"}, topName(cmd))
+}
+
+// drawsOnStderr says whether a command draws a progress bar there, which needs the terminal itself.
+func drawsOnStderr(cmd *cobra.Command) bool { return topName(cmd) == "check" }
+
+// lend sets the flags that a command of etcdctl reads to etcdx's settings: who to log in as, and which endpoints to use.
 func (g *globals) lend(cmd *cobra.Command) error {
-	// These commands do not look at a context: signals must end them, as they end etcdctl.
-	g.ignoreSignals()
-	takeFromEnvironment(cmd.Flags(), g.env)
-	switch topName(cmd) {
-	case "version", "completion", "options":
-		return nil
-	}
 	if err := g.complete(); err != nil {
 		return err
 	}
@@ -85,19 +95,29 @@ func (g *globals) lend(cmd *cobra.Command) error {
 	for name, value := range map[string]string{
 		"user": g.settings.Conn.Auth.User, "password": g.settings.Conn.Auth.Password, "auth-jwt-token": g.settings.Conn.Auth.Token,
 	} {
-		if err := fs.Lookup(name).Value.Set(value); err != nil {
-			return err
+		if value != "" {
+			if err := fs.Set(name, value); err != nil {
+				return err
+			}
 		}
 	}
 	if fs.Lookup("discovery-srv").Value.String() != "" {
 		return nil // etcdctl looks the endpoints up itself, and the server's name with them
 	}
 	endpoints := g.settings.Conn.Endpoints
-	if servedByAny(cmd) && len(endpoints) > 1 && !g.settings.Conn.Pin {
-		endpoints = g.answering(cmd.Context())
+	if servedByAny(cmd) && !g.settings.Conn.Pin && (len(endpoints) > 1 || !g.asEtcdctl) {
+		best, err := g.answering(cmd.Context())
+		switch {
+		case err == nil:
+			endpoints = []string{best}
+		case !g.asEtcdctl:
+			return fmt.Errorf("%s: %w", strings.Join(path(cmd), " "), err)
+		}
 	}
+	f := fs.Lookup("endpoints")
+	f.Changed = true
 	// Set would add to a list that the command line began.
-	return fs.Lookup("endpoints").Value.(pflag.SliceValue).Replace(endpoints)
+	return f.Value.(pflag.SliceValue).Replace(endpoints)
 }
 
 // takeFromEnvironment removes the variables whose values are in the flags by now: etcdctl refuses a setting that is made in
@@ -124,25 +144,15 @@ func servedByAny(cmd *cobra.Command) bool {
 	return true
 }
 
-// answering returns the endpoint that served a read first, or all endpoints if none did: then the command finds out why.
-func (g *globals) answering(ctx context.Context) []string {
-	ctx, cancel := g.short(ctx)
-	defer cancel()
+// answering returns the endpoint that served a read first.
+func (g *globals) answering(ctx context.Context) (string, error) {
 	c, err := g.connect()
 	if err != nil {
-		return g.settings.Conn.Endpoints
+		return "", err
 	}
-	best, err := conn.Read(ctx, c, func(ctx context.Context, m conn.Member) (string, error) {
-		_, err := m.Client.Get(ctx, "health", clientv3.WithCountOnly())
-		if isDenial(err) {
-			err = nil // who may not read this key may still do what the command is about; the member is well
-		}
-		return m.Endpoint, err
-	})
-	if err != nil {
-		return g.settings.Conn.Endpoints
-	}
-	return []string{best}
+	ctx, cancel := g.short(ctx)
+	defer cancel()
+	return answering(ctx, c)
 }
 
 // isDenial says whether a member answered that this user may not do that.

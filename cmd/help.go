@@ -61,7 +61,16 @@ func ownCodes() map[string][]int {
 		"lock":          {exitNotFound, exitBusy, exitLost, exitCannotRun, exitNoCommand, exitSignal},
 		"unlock":        {exitNotFound, exitUnknown},
 		"elect":         {exitBusy, exitLost, exitCannotRun, exitNoCommand, exitSignal},
-		"context":       {exitNotFound, exitImpossible},
+		"context":       {exitNotFound, exitDenied, exitUnavailable, exitImpossible},
+		"lease":         {exitNotFound, exitUnknown},
+		"user":          {exitNotFound, exitUnknown},
+		"role":          {exitNotFound, exitUnknown},
+		"member":        {exitNotFound, exitUnknown},
+		"auth":          {exitUnknown},
+		"alarm":         {exitUnknown},
+		"move-leader":   {exitUnknown},
+		"downgrade":     {exitUnknown},
+		"compaction":    {exitBadData, exitUnknown, exitCompacted},
 	}
 }
 

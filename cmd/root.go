@@ -30,7 +30,7 @@ func Main(extras ...Extra) int {
 	context.AfterFunc(ctx, stop)
 	g := &globals{
 		streams: Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}, env: os.LookupEnv,
-		process: ctx, asEtcdctl: calledEtcdctl(os.Args[0]), ignoreSignals: stop, extras: extras,
+		process: ctx, asEtcdctl: calledEtcdctl(os.Args[0]) || os.Getenv(asVariable) == "etcdctl", ignoreSignals: stop, extras: extras,
 	}
 	return g.run(os.Args[1:])
 }
@@ -152,6 +152,7 @@ func newRoot(g *globals) *cobra.Command {
 	root.AddCommand(
 		newGet(g), newPut(g), newDel(g),
 		newWatch(g), newResume(g), newCompactCheck(g), newCheckpoint(g), newVerify(g),
+		newContext(g),
 	)
 	dressHelp(g, root)
 	return root

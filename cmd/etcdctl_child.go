@@ -1,0 +1,156 @@
+package cmd
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/etcdx/etcdx/pkg/config"
+	"github.com/etcdx/etcdx/pkg/conn"
+)
+
+// asVariable makes a process behave as if it had been called under the name in it. Only "etcdctl" means something.
+const asVariable = "ETCDX_AS"
+
+// supervise runs a command of etcdctl in a process of its own, because it ends its process when it fails, with a code that
+// says little. What it says last is turned into an error that has its cause, exit code and hint.
+func (g *globals) supervise(cmd *cobra.Command, args []string) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	child := exec.CommandContext(g.process, self, childArgs(cmd, args)...)
+	child.Args[0] = os.Args[0]
+	child.Env = g.childEnv(cmd)
+	child.Stdin, child.Stdout = g.streams.In, g.streams.Out
+	child.Cancel = func() error { return child.Process.Signal(syscall.SIGTERM) }
+	stderr, err := child.StderrPipe()
+	if err != nil {
+		return err
+	}
+	if err := child.Start(); err != nil {
+		return err
+	}
+	last := g.passOn(stderr)
+	err = child.Wait()
+	exit, ok := errors.AsType[*exec.ExitError](err)
+	if err == nil || !ok {
+		return err
+	}
+	if s, ok := exit.Sys().(syscall.WaitStatus); ok && s.Signaled() {
+		return codeError{code: exitSignal + int(s.Signal())}
+	}
+	return verdict(path(cmd), exit.ExitCode(), last)
+}
+
+// childArgs writes the command line of cmd without the global flags: their values go by childEnv.
+func childArgs(cmd *cobra.Command, args []string) []string {
+	line := path(cmd)
+	cmd.LocalNonPersistentFlags().Visit(func(f *pflag.Flag) {
+		if list, ok := f.Value.(pflag.SliceValue); ok {
+			for _, v := range list.GetSlice() {
+				line = append(line, "--"+f.Name+"="+v)
+			}
+			return
+		}
+		line = append(line, "--"+f.Name+"="+f.Value.String())
+	})
+	return append(append(line, "--"), args...)
+}
+
+// childEnv is the environment with every global setting in it that is not its default.
+func (g *globals) childEnv(cmd *cobra.Command) []string {
+	set := map[string]string{asVariable: "etcdctl"}
+	gone := map[string]bool{}
+	cmd.Root().PersistentFlags().VisitAll(func(f *pflag.Flag) {
+		gone[config.Variable("ETCDX", f.Name)], gone[config.Variable("ETCDCTL", f.Name)] = true, true
+		value := f.Value.String()
+		if list, ok := f.Value.(pflag.SliceValue); ok {
+			value = strings.Join(list.GetSlice(), ",")
+		}
+		if f.Changed && f.Name != "output" && f.Name != "password-file" {
+			set[config.Variable("ETCDX", f.Name)] = value
+		}
+	})
+	env := make([]string, 0, len(set))
+	for _, kv := range os.Environ() {
+		if key, _, _ := strings.Cut(kv, "="); !gone[key] {
+			env = append(env, kv)
+		}
+	}
+	for key, value := range set {
+		env = append(env, key+"="+value)
+	}
+	return env
+}
+
+// passOn copies what a command of etcdctl says, except its last word, "Error: TEXT", which it returns without the "Error: ",
+// and the client's own log of retries unless --debug asks for it.
+func (g *globals) passOn(stderr io.Reader) (last string) {
+	in := bufio.NewReader(stderr)
+	for {
+		line, err := in.ReadBytes('\n')
+		text, isError := bytes.CutPrefix(line, []byte("Error: "))
+		switch {
+		case isError:
+			last = strings.TrimSpace(string(text))
+		case bytes.Contains(line, []byte(`"msg":"retrying of unary invoker failed"`)) && !g.settings.Debug:
+		case len(line) > 0:
+			_, _ = g.streams.Err.Write(line)
+		}
+		if err != nil {
+			return last
+		}
+	}
+}
+
+// verdict turns etcdctl's exit code and last word into an error that classify understands.
+func verdict(words []string, code int, text string) error {
+	if code == etcdctlArgs || code == etcdctlFeature && text == "unsupported output format" {
+		return usageError{text: text, hint: "etcdx " + strings.Join(words, " ") + " --help shows its arguments and flags"}
+	}
+	doing := strings.Join(words, " ")
+	if known, ok := serverError(text); ok {
+		return fmt.Errorf("%s: %w", doing, known)
+	}
+	if text == context.DeadlineExceeded.Error() && changes(words) {
+		return fmt.Errorf("%s: %w", doing, &conn.UnknownOutcomeError{Err: context.DeadlineExceeded})
+	}
+	switch text {
+	case "":
+		return codeError{code: exitFailed}
+	case "unhealthy cluster":
+		return fmt.Errorf("%s: %w", doing, errUnhealthy)
+	case context.DeadlineExceeded.Error():
+		return fmt.Errorf("%s: %w", doing, errNoAnswer)
+	}
+	return fmt.Errorf("%s: %s", doing, text)
+}
+
+// serverError returns the error of etcd's that a text is, or has in brackets.
+func serverError(text string) (rpctypes.EtcdError, bool) {
+	if _, inner, ok := strings.Cut(text, "("); ok {
+		text = strings.TrimSuffix(inner, ")")
+	}
+	known, ok := rpctypes.Error(status.Error(codes.Unknown, text)).(rpctypes.EtcdError)
+	return known, ok
+}
+
+// errUnhealthy says that an endpoint is not well; etcdctl has said which one, and why.
+var errUnhealthy = errors.New("unhealthy cluster")
+
+// errNoAnswer says that the cluster did not answer within --command-timeout, to a question that changes nothing.
+var errNoAnswer = errors.New("no answer within --command-timeout")
