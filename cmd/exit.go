@@ -104,6 +104,7 @@ func outcomes() []outcome {
 		{is: is(rpctypes.ErrEmptyKey), code: exitUsage, hint: "a key cannot be empty; every key: --prefix \"\""},
 		{is: is(rpctypes.ErrRequestTooLarge), code: exitBadData, hint: "the servers take 1.5 MiB per request by default (etcd --max-request-bytes)"},
 		{is: tooLargeToSend, code: exitBadData, hint: "--max-request-bytes lets larger requests out; the servers take 1.5 MiB by default"},
+		{is: is(rpctypes.ErrKeyNotFound), code: exitNotFound, hint: "--ignore-value and --ignore-lease update a key that exists"},
 		{is: is(rpctypes.ErrLeaseNotFound), code: exitNotFound, hint: "the lease has expired or was revoked; put --ttl grants a new one"},
 		{is: as[*config.UsageError], code: exitUsage, etcdctl: etcdctlArgs},
 		{is: as[*config.ImpossibleError], code: exitImpossible, etcdctl: etcdctlArgs},
@@ -116,6 +117,7 @@ func outcomes() []outcome {
 		{is: is(rpctypes.ErrUserNotFound), code: exitNotFound, hint: "etcdx user list shows the users"},
 		{is: is(rpctypes.ErrMemberNotFound), code: exitNotFound, hint: "etcdx member list shows the members"},
 		{is: is(errNoAnswer), code: exitUnavailable, hint: "--command-timeout allows more time"},
+		{is: as[*conn.ScanError], code: exitUnavailable, hint: "what was printed is not the whole range: run it again"},
 		{is: as[*conn.UnavailableError], code: exitUnavailable, hint: "nothing was applied: it is safe to try again"},
 	}
 }

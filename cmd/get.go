@@ -136,7 +136,8 @@ func (o *getOptions) query(args []string) (getQuery, error) {
 		return getQuery{}, err
 	}
 	filtered := o.minCreateRev > 0 || o.maxCreateRev > 0 || o.minModRev > 0 || o.maxModRev > 0
-	inKeyOrder := order == clientv3.SortNone || order == clientv3.SortAscend && target == clientv3.SortByKey
+	// A target without an order means ascending to the server, so only keys are in their order without sorting.
+	inKeyOrder := target == clientv3.SortByKey && order != clientv3.SortDescend
 	q.streamed = q.end != "" && inKeyOrder && !filtered && !o.countOnly
 	q.ops = o.ops(q.end, target, order)
 	return q, nil

@@ -153,7 +153,7 @@ func TestGetRangeEndsWhenNothingComes(t *testing.T) {
 	}}
 	start := time.Now()
 	code, stderr := runGet(t.Context(), c, out, "--prefix", "r/", "--command-timeout", "1s")
-	if code == exitOK || !strings.Contains(stderr, "stopped after ") || !strings.Contains(stderr, "nothing came for 1s") {
+	if code != exitUnavailable || !strings.Contains(stderr, "stopped after ") || !strings.Contains(stderr, "nothing came for 1s") {
 		t.Errorf("exit code %d: %s", code, stderr)
 	}
 	if d := time.Since(start); d > 8*time.Second {

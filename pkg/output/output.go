@@ -228,6 +228,9 @@ func (p *Printer) write(b []byte) error {
 	if len(b) == 0 {
 		return nil
 	}
+	if p.o.Format == Protobuf && p.o.Terminal {
+		b = escape(b, false)
+	}
 	if _, err := p.w.Write(b); err != nil {
 		return &WriteError{Err: err}
 	}

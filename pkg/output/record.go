@@ -141,12 +141,22 @@ type Count struct {
 type jsonLines struct{ o Options }
 
 // line appends v as one line. Records always marshal.
-func (jsonLines) line(b []byte, v any) []byte {
-	text, err := json.Marshal(v)
-	if err != nil {
+func (f jsonLines) line(b []byte, v any) []byte {
+	out := appender(b)
+	enc := json.NewEncoder(&out)
+	enc.SetEscapeHTML(false) // "<" is to be read by people
+	if err := enc.Encode(v); err != nil {
 		return b
 	}
-	return append(append(b, text...), '\n')
+	return f.o.visible(out, len(b))
+}
+
+// appender is a slice that can be written to.
+type appender []byte
+
+func (a *appender) Write(p []byte) (int, error) {
+	*a = append(*a, p...)
+	return len(p), nil
 }
 
 func (f jsonLines) put(b []byte, a PutAnswer) []byte { return f.line(b, newPut(a)) }
@@ -173,12 +183,12 @@ func (f jsonLines) close(b []byte, _ int64, _ RangeEnd) []byte { return b }
 type yamlList struct{ o Options }
 
 // node appends v. Records always marshal.
-func (yamlList) node(b []byte, v any) []byte {
+func (f yamlList) node(b []byte, v any) []byte {
 	text, err := yaml.Marshal(v)
 	if err != nil {
 		return b
 	}
-	return append(b, text...)
+	return f.o.visible(append(b, text...), len(b))
 }
 
 func (f yamlList) put(b []byte, a PutAnswer) []byte { return f.node(b, newPut(a)) }

@@ -1,6 +1,7 @@
 package output
 
 import (
+	"fmt"
 	"strconv"
 	"unicode/utf8"
 
@@ -90,6 +91,24 @@ func escape(s []byte, oneLine bool) []byte {
 			b = append(b, s[:n]...)
 		}
 		s = s[n:]
+	}
+	return b
+}
+
+// visible escapes what JSON and YAML leave as it is in b behind the first n bytes, and a terminal might obey. In JSON the
+// result means the same.
+func (o Options) visible(b []byte, n int) []byte {
+	if !o.Terminal {
+		return b
+	}
+	rest := string(b[n:])
+	b = b[:n]
+	for _, r := range rest {
+		if r >= 0x7f && r < 0xa0 || turnsDirection(r) {
+			b = fmt.Appendf(b, "\\u%04x", r)
+		} else {
+			b = utf8.AppendRune(b, r)
+		}
 	}
 	return b
 }
