@@ -1,8 +1,23 @@
 // Package conn opens connections to the members of an etcd cluster and keeps calls and streams on members that answer.
+//
+// # What is guaranteed
+//
+// A read is answered as long as any endpoint can answer it, whatever the others do. A write that was certainly not
+// applied is sent again; one that may have been is never sent again unless both copies cannot take effect. An error of a
+// write that leaves its outcome open satisfies MaybeApplied; after every other error nothing was applied.
+//
+// # What is not
+//
+// The API of this package may change before v1.
 package conn
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
@@ -10,7 +25,16 @@ import (
 // Cluster is an etcd cluster seen through its endpoints. It is safe for concurrent use.
 type Cluster struct {
 	opts    Options
-	clients []*clientv3.Client
+	members []*member
+
+	mu       sync.Mutex // guards what follows
+	roster   *roster
+	answers  []time.Time // when each member last answered
+	reviving bool
+
+	ctx    context.Context // ends with Close
+	cancel context.CancelFunc
+	tasks  sync.WaitGroup
 }
 
 // Member is one endpoint with the client that talks to it alone.
@@ -22,81 +46,107 @@ type Member struct {
 // Open prepares connections to the endpoints of o; none is made before it is needed.
 // It returns an error for options that can never work: no endpoint, a malformed one, an unreadable certificate.
 func Open(o Options) (*Cluster, error) {
-	c := &Cluster{opts: o}
+	o.Endpoints = slices.Clone(o.Endpoints)
+	if len(o.Endpoints) == 0 {
+		return nil, errors.New("no endpoint is given")
+	}
+	if o.Auth.Token != "" && (o.Auth.User != "" || o.Auth.Password != "") {
+		return nil, clientv3.ErrMutuallyExclusiveCfg
+	}
+	if o.MaxRecvBytes > 0 && o.MaxSendBytes > o.MaxRecvBytes {
+		return nil, fmt.Errorf("the largest request (%d bytes) must not be larger than the largest answer (%d bytes)", o.MaxSendBytes, o.MaxRecvBytes)
+	}
+	if o.DialTimeout <= 0 {
+		o.DialTimeout = 2 * time.Second
+	}
+	if o.RetryAfter <= 0 {
+		o.RetryAfter = 30 * time.Second
+	}
+	c := &Cluster{opts: o, roster: newRoster(o.Endpoints, o.RetryAfter), answers: make([]time.Time, len(o.Endpoints))}
+	c.ctx, c.cancel = context.WithCancel(context.Background())
+	secure := false
 	for _, e := range o.Endpoints {
-		cl, err := clientv3.New(clientv3.Config{Endpoints: []string{e}, DialTimeout: o.DialTimeout})
+		a, err := parseEndpoint(e)
 		if err != nil {
 			return nil, err
 		}
-		c.clients = append(c.clients, cl)
+		secure = secure || a.tls == tlsAlways || a.tls == tlsIfSet && o.TLS.wanted()
+		c.members = append(c.members, &member{endpoint: e, address: a, opts: o, token: newToken(o.Auth)})
+	}
+	if secure {
+		if _, err := o.TLS.config(); err != nil {
+			return nil, err
+		}
+	}
+	if !o.Pin {
+		loadState(o.StateFile, time.Now(), c.roster)
 	}
 	return c, nil
 }
 
 // Close ends all connections and every stream on them.
 func (c *Cluster) Close() error {
-	for _, cl := range c.clients {
-		_ = cl.Close()
+	c.cancel()
+	for _, m := range c.members {
+		m.close()
 	}
+	c.tasks.Wait()
 	return nil
 }
 
 // Endpoints returns the endpoints as they were given.
-func (c *Cluster) Endpoints() []string { return c.opts.Endpoints }
+func (c *Cluster) Endpoints() []string { return slices.Clone(c.opts.Endpoints) }
 
-// Read runs call on the best member, and after a short delay on the next one too; the first answer wins and the others
-// are cancelled. call must be free of side effects, or idempotent, and may run several times at once.
-func Read[T any](ctx context.Context, c *Cluster, call func(context.Context, Member) (T, error)) (T, error) {
-	var zero T
-	var last error
-	for i, cl := range c.clients {
-		v, err := call(clientv3.WithRequireLeader(ctx), Member{c.opts.Endpoints[i], cl})
-		if err == nil {
-			return v, nil
+func (c *Cluster) order() []int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.roster.order(time.Now())
+}
+
+func (c *Cluster) patience(i int) time.Duration {
+	ready := c.members[i].ready()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.roster.patience(i, ready)
+}
+
+func (c *Cluster) judge(i int, err error) (verdict, Reason, error) {
+	m := c.members[i]
+	v, why, cause := judge(err, &m.notes)
+	if v == elsewhere && why == Other {
+		if found, ok := m.sniff(); ok {
+			return hopeless, found, cause
 		}
-		last = err
 	}
-	return zero, last
+	if v == elsewhere {
+		m.redial()
+	}
+	return v, why, cause
 }
 
-// Write runs call on the best member. It is run again only while the failed attempt was certainly not applied; when it
-// may have been, the error satisfies MaybeApplied.
-func Write[T any](ctx context.Context, c *Cluster, call func(context.Context, Member) (T, error)) (T, error) {
-	return Read(ctx, c, call)
+func (c *Cluster) answered(i int, took time.Duration) {
+	c.members[i].notes.settled()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.answers[i] = time.Now()
+	if c.roster.answered(i, took) {
+		c.save()
+	}
 }
 
-// Stream runs work on a member that answers. When that member falls silent, loses its leader or lags behind, the context
-// given to work ends with the cause ErrMoved, and work is run again on another one. It returns when work returns nil or an
-// error that no other member can mend, or when ctx ends.
-func (c *Cluster) Stream(ctx context.Context, work func(context.Context, Member) error) error {
-	_, err := Read(ctx, c, func(ctx context.Context, m Member) (struct{}, error) { return struct{}{}, work(ctx, m) })
-	return err
+func (c *Cluster) failed(i int, why Reason) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.answers[i] = time.Time{}
+	if c.roster.failedAt(i, time.Now(), why) {
+		c.save()
+	}
+	c.revive()
 }
 
-// Get reads with Read.
-func (c *Cluster) Get(ctx context.Context, key string, opts ...clientv3.OpOption) (*clientv3.GetResponse, error) {
-	return Read(ctx, c, func(ctx context.Context, m Member) (*clientv3.GetResponse, error) {
-		return m.Client.Get(ctx, key, opts...)
-	})
-}
-
-// Put writes a key. A copy that is delayed on its way never takes effect after a later one: see write.go.
-func (c *Cluster) Put(ctx context.Context, key, value string, opts ...clientv3.OpOption) (*clientv3.PutResponse, error) {
-	return Write(ctx, c, func(ctx context.Context, m Member) (*clientv3.PutResponse, error) {
-		return m.Client.Put(ctx, key, value, opts...)
-	})
-}
-
-// Delete deletes keys; see Put.
-func (c *Cluster) Delete(ctx context.Context, key string, opts ...clientv3.OpOption) (*clientv3.DeleteResponse, error) {
-	return Write(ctx, c, func(ctx context.Context, m Member) (*clientv3.DeleteResponse, error) {
-		return m.Client.Delete(ctx, key, opts...)
-	})
-}
-
-// Commit runs the transaction If(cmps).Then(then).Else(orElse) with Write.
-func (c *Cluster) Commit(ctx context.Context, cmps []clientv3.Cmp, then, orElse []clientv3.Op) (*clientv3.TxnResponse, error) {
-	return Write(ctx, c, func(ctx context.Context, m Member) (*clientv3.TxnResponse, error) {
-		return m.Client.Txn(ctx).If(cmps...).Then(then...).Else(orElse...).Commit()
-	})
+// save writes the verdicts down, with c.mu held.
+func (c *Cluster) save() {
+	if !c.opts.Pin {
+		saveState(c.opts.StateFile, time.Now(), c.roster)
+	}
 }

@@ -2,7 +2,6 @@ package conn
 
 import (
 	"errors"
-	"fmt"
 	"strings"
 )
 
@@ -40,24 +39,52 @@ type Attempt struct {
 // UnavailableError says that no endpoint served a call, and that nothing was applied: repeating it is safe.
 type UnavailableError struct {
 	Attempts []Attempt // the last one of each endpoint, in the order of the endpoints
+	// Cause is what ended the waiting: context.DeadlineExceeded, or nil when waiting could not have helped.
+	Cause error
 }
 
 // Error returns one line; the command line prints one more per attempt.
 func (e *UnavailableError) Error() string {
 	parts := make([]string, len(e.Attempts))
 	for i, a := range e.Attempts {
-		parts[i] = fmt.Sprintf("%s: %s", a.Endpoint, a.Reason)
+		sentence, _ := a.Reason.Explain()
+		if a.Reason == Other {
+			sentence = a.Err.Error()
+		}
+		parts[i] = a.Endpoint + " " + sentence
 	}
-	return "no endpoint served the request: " + strings.Join(parts, ", ")
+	text := "no endpoint served the request: " + strings.Join(parts, "; ")
+	if e.Cause != nil {
+		// The words that scripts around etcdctl look for.
+		text = e.Cause.Error() + ": " + text
+	}
+	return text
 }
 
-// Unwrap returns the attempts' errors.
+// Unwrap returns the cause and the attempts' errors.
 func (e *UnavailableError) Unwrap() []error {
-	errs := make([]error, len(e.Attempts))
-	for i, a := range e.Attempts {
-		errs[i] = a.Err
+	var errs []error
+	if e.Cause != nil {
+		errs = append(errs, e.Cause)
+	}
+	for _, a := range e.Attempts {
+		errs = append(errs, a.Err)
 	}
 	return errs
+}
+
+// Lasting returns what somebody has to change, at the settings or at the server, before the call can work at all. Without
+// ok, trying again later may do.
+func (e *UnavailableError) Lasting() (why Reason, ok bool) {
+	for _, a := range e.Attempts {
+		if !a.Reason.Lasting() {
+			return "", false
+		}
+		if why == "" {
+			why = a.Reason
+		}
+	}
+	return why, why != ""
 }
 
 // UnknownOutcomeError says that a write was sent and its result was never learnt: it may be applied, now or later.
