@@ -13,6 +13,9 @@ import (
 // Extra makes a command that another binary adds to etcdx's own. It has no use of etcdx's settings.
 type Extra func(Streams) *cobra.Command
 
+// ExitCode returns an error that ends the program silently, with code.
+func ExitCode(code int) error { return codeError{code: code} }
+
 // labBinary has the commands that need an etcd server: it is 10 MB larger, and every start of it takes 6 ms longer.
 const labBinary = "etcdx-lab"
 

@@ -222,7 +222,7 @@ func newStatus(s cmd.Streams, name *string) *cobra.Command {
 
 func printStatus(out io.Writer, all []lab.Status) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "MEMBER\tENDPOINT\tPROCESS\tSTATE\tROLE\tTERM\tREVISION\tVERSION\tLINKS")
+	fmt.Fprintln(w, "MEMBER\tENDPOINT\tPROCESS\tSTATE\tROLE\tTERM\tREVISION\tVERSION\tCLIENTS\tLINKS")
 	for _, m := range all {
 		role := "-"
 		switch {
@@ -240,7 +240,7 @@ func printStatus(out io.Writer, all []lab.Status) error {
 		if m.Delay > 0 {
 			links += ", slow by " + m.Delay.String()
 		}
-		fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s\t%d\t%d\t%s\t%s\n", m.Name, m.Endpoint, m.Pid, m.State, role, m.Term, m.Revision, m.Version, links)
+		fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s\t%d\t%d\t%s\t%d\t%s\n", m.Name, m.Endpoint, m.Pid, m.State, role, m.Term, m.Revision, m.Version, m.Clients, links)
 	}
 	return w.Flush()
 }
