@@ -30,8 +30,8 @@ restore, while clients look on. MEMBER is m1, m2, ..., leader, or follower (the 
   eval "$(etcdx lab env)"
   etcdx lab stop leader
   etcdx lab down`,
-		// The settings of clients are none of its business.
-		PersistentPreRunE: func(*cobra.Command, []string) error { return nil },
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	c.PersistentFlags().StringVar(&name, "name", defaultName, "name of the lab, where several run")
 	c.AddCommand(newUp(s, &name), newDown(s, &name), newStatus(s, &name), newEnv(s, &name), newCut(s, &name), newFiles(s, &name, "snapshot"), newFiles(s, &name, "restore"))
@@ -39,6 +39,25 @@ restore, while clients look on. MEMBER is m1, m2, ..., leader, or follower (the 
 		c.AddCommand(newVerb(s, &name, v))
 	}
 	return c
+}
+
+// shortcuts are the lab's commands whose names etcdctl does not use: in this binary they work without "lab" before them.
+func shortcuts() []cmd.Extra {
+	var all []cmd.Extra
+	for _, name := range []string{"up", "down", "status", "env", "kill", "stop", "cont", "restart", "cut", "slow", "heal"} {
+		all = append(all, func(s cmd.Streams) *cobra.Command {
+			parent := newLab(s)
+			c, _, err := parent.Find([]string{name})
+			if err != nil || c == parent {
+				panic("no such command: lab " + name)
+			}
+			parent.RemoveCommand(c)
+			c.Flags().AddFlagSet(parent.PersistentFlags())
+			c.Hidden = true
+			return c
+		})
+	}
+	return all
 }
 
 // verb is a fault that needs no flags of its own.
@@ -203,7 +222,7 @@ func newStatus(s cmd.Streams, name *string) *cobra.Command {
 
 func printStatus(out io.Writer, all []lab.Status) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "MEMBER\tENDPOINT\tPROCESS\tSTATE\tROLE\tTERM\tREVISION\tVERSION\tLINKS")
+	fmt.Fprintln(w, "MEMBER\tENDPOINT\tPROCESS\tSTATE\tROLE\tTERM\tREVISION\tVERSION\tCLIENTS\tLINKS")
 	for _, m := range all {
 		role := "-"
 		switch {
@@ -221,7 +240,7 @@ func printStatus(out io.Writer, all []lab.Status) error {
 		if m.Delay > 0 {
 			links += ", slow by " + m.Delay.String()
 		}
-		fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s\t%d\t%d\t%s\t%s\n", m.Name, m.Endpoint, m.Pid, m.State, role, m.Term, m.Revision, m.Version, links)
+		fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s\t%d\t%d\t%s\t%d\t%s\n", m.Name, m.Endpoint, m.Pid, m.State, role, m.Term, m.Revision, m.Version, m.Clients, links)
 	}
 	return w.Flush()
 }

@@ -12,5 +12,5 @@ func main() {
 	if code, was := lab.RunIfMember(); was {
 		os.Exit(code)
 	}
-	os.Exit(cmd.Main(newLab))
+	os.Exit(cmd.Main(append(shortcuts(), newLab, newDemo, newWork)...))
 }

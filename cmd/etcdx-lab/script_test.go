@@ -44,10 +44,23 @@ func TestScript(t *testing.T) {
 				}
 				env.Setenv(name, dir)
 			}
+			// A script that fails half-way leaves its labs up.
+			env.Defer(func() { killLabs(filepath.Join(env.WorkDir, ".XDG_RUNTIME_DIR", "etcdx-lab")) })
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){"pids": pidsVerb, "gone": goneVerb},
 	})
+}
+
+// killLabs ends the labs that have a record in dir; their guards do the rest.
+func killLabs(dir string) {
+	files, _ := filepath.Glob(filepath.Join(dir, "*.json"))
+	for _, file := range files {
+		var r record
+		if data, err := os.ReadFile(file); err == nil && json.Unmarshal(data, &r) == nil && r.Pid > 0 {
+			_ = syscall.Kill(r.Pid, syscall.SIGKILL)
+		}
+	}
 }
 
 // pidsVerb sets PID_m1... and PIDS to the members' processes, and PID_lab to the lab's own: pids [NAME].

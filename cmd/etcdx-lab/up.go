@@ -50,7 +50,7 @@ type upOptions struct {
 
 func (o *upOptions) addFlags(fs *pflag.FlagSet) {
 	fs.IntVar(&o.config.Members, "members", 3, "number of members")
-	fs.BoolVarP(&o.detach, "detach", "d", false, "return when the cluster is ready, and let it run in the background")
+	fs.BoolVar(&o.detach, "detach", false, "return when the cluster is ready, and let it run in the background")
 	fs.IntVar(&o.config.Port, "port", 0, "first of consecutive ports for clients (default: any free ones)")
 	fs.DurationVar(&o.config.Heartbeat, "heartbeat", 0, "heartbeat interval of the members (default 25ms; etcd's own is 100ms)")
 	fs.DurationVar(&o.config.Election, "election", 0, "election timeout of the members (default 10 heartbeats)")

@@ -127,6 +127,8 @@ type Status struct {
 	Term      uint64 `json:"raft_term"`
 	Revision  int64  `json:"revision"`
 	Version   string `json:"version"`
+	// Clients is the number of connections that clients have to it.
+	Clients int `json:"clients"`
 	// Cut and Delay are the faults of its links, as Cut and Slow set them.
 	Cut   Side          `json:"cut"`
 	Delay time.Duration `json:"delay_ns"`
@@ -157,7 +159,9 @@ func (c *Cluster) status(ctx context.Context) []Status {
 func (c *Cluster) statusOf(ctx context.Context, i int) Status {
 	m := c.members[i]
 	s := Status{Name: name(i), Endpoint: c.Endpoint(i), State: "running"}
-	c.net.change(func() { s.Cut, s.Delay, s.ID = c.net.cuts[i], c.net.delays[i], c.net.ids[i] })
+	c.net.change(func() {
+		s.Cut, s.Delay, s.ID, s.Clients = c.net.cuts[i], c.net.delays[i], c.net.ids[i], c.net.clients(i)
+	})
 	if m.proc == nil || !m.proc.running() {
 		s.State = "dead"
 		return s

@@ -129,6 +129,12 @@ func (c *Cluster) Reset(i int) error {
 	})
 }
 
+// Adopt makes the process pid end with the lab, should this process be killed, until Release. Close leaves it alone.
+func (c *Cluster) Adopt(pid int) error { return c.guard.watch(pid) }
+
+// Release takes back Adopt. It comes before the process is waited for: its ID can belong to another one afterwards.
+func (c *Cluster) Release(pid int) error { return c.guard.forget(pid) }
+
 // Heal ends all faults of the network, and lets stopped members go on. Dead ones stay dead: see Restart.
 func (c *Cluster) Heal() error {
 	c.ops.Lock()

@@ -9,14 +9,16 @@ import (
 	"os/signal"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
 // guard is a process that cleans up after this one. It is told what there is to clean up through a pipe, whose end
 // tells it that this process has gone: unlike Linux's parent-death signal, that works everywhere, and whichever thread ends.
 type guard struct {
-	pipe io.WriteCloser
 	cmd  *exec.Cmd
+	mu   sync.Mutex
+	pipe io.WriteCloser
 }
 
 func startGuard(dir string) (*guard, error) {
@@ -37,6 +39,8 @@ func startGuard(dir string) (*guard, error) {
 }
 
 func (g *guard) tell(what, arg string) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	if _, err := fmt.Fprintf(g.pipe, "%s %s\n", what, arg); err != nil {
 		return fmt.Errorf("the lab's guard: %w", err)
 	}

@@ -129,6 +129,17 @@ func (n *network) apply(l *link) {
 	l.set(cut, delay)
 }
 
+// clients counts the connections of clients to member i. The caller holds n.mu.
+func (n *network) clients(i int) int {
+	count := 0
+	for l := range n.links {
+		if l.to == i && !l.peer {
+			count++
+		}
+	}
+	return count
+}
+
 // change alters the faults and applies them to all links.
 func (n *network) change(alter func()) {
 	n.mu.Lock()
