@@ -16,10 +16,7 @@ import (
 const delHelp = `Removes the specified key or range of keys [key, range_end), and prints how many there were.
 
 Two keys mean a range. Because that is easily typed by mistake, such a delete waits for
-2 seconds, in which it can be interrupted, unless --range says that a range is meant.
-
-Exit codes: 0 done, 64 wrong usage, 69 unavailable (nothing was deleted), 76 outcome
-unknown, 77 denied.`
+2 seconds, in which it can be interrupted, unless --range says that a range is meant.`
 
 // delGrace is how long a range that was not asked for with --range can be saved; etcdctl's value.
 const delGrace = 2 * time.Second

@@ -27,10 +27,7 @@ grow with it; when a member dies meanwhile, another one continues. For a range,
 A key that does not exist prints nothing and is no error, unless --exit-not-found.
 
 Formats of -w (or -o) for programs: jsonl (a record per line), yaml, value (only the
-bytes of the value). Keys that are not UTF-8 have their bytes in key_b64.
-
-Exit codes: 0 done, 64 wrong usage, 65 the revision does not exist yet, 66 nothing
-found (with --exit-not-found), 69 unavailable, 77 denied, 80 compacted.`
+bytes of the value). Keys that are not UTF-8 have their bytes in key_b64.`
 
 const getExamples = `  etcdx get config/port
   etcdx get --prefix config/ -o jsonl

@@ -18,7 +18,7 @@ import (
 func (g *globals) printer(o output.Options) (*output.Printer, error) {
 	o.Format, o.Hex = output.Format(g.settings.Output), g.settings.Hex
 	o.Terminal = isTerminal(g.streams.Out)
-	o.Style = output.NewStyle(output.ColorAuto, o.Terminal, g.env)
+	o.Style = output.NewStyle(output.ColorWhen(g.settings.Color), o.Terminal, g.env)
 	p, err := output.New(g.streams.Out, o)
 	if err == nil {
 		err = p.Answers()

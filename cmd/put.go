@@ -30,10 +30,7 @@ $ etcdx put -- <key> <value>
 $ etcdx put <key> --value=<value>
 
 With --ttl the key is put under a new lease, and is gone when nobody renews that lease for
-so long.
-
-Exit codes: 0 done, 64 wrong usage, 65 the value is too large, 66 there is no such lease,
-69 unavailable (nothing was put), 76 outcome unknown, 77 denied.`
+so long.`
 
 func newPut(g *globals) *cobra.Command {
 	var o putOptions
