@@ -129,7 +129,9 @@ func isMissingCheckpoint(err error) bool {
 }
 
 // isCompactedWatch says whether a watch as etcdctl's was ended by a compaction.
-func isCompactedWatch(err error) bool { return as[*watchEndedError](err) && as[*watch.CompactedError](err) }
+func isCompactedWatch(err error) bool {
+	return as[*watchEndedError](err) && as[*watch.CompactedError](err)
+}
 
 // as says whether err is or wraps an E.
 func as[E error](err error) bool {

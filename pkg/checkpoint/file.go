@@ -36,10 +36,10 @@ type File struct {
 	disk  Disk
 	path  string
 	h     Handle
-	slot  int
-	next  int // the slot that is written next; the other one holds the last synced state
+	slot  int // bytes
 	state State
-	dirty bool
+	// last is the slot with the latest state, synced the one with the latest state that is synced: neither is written next.
+	last, synced int
 }
 
 // Create makes a new checkpoint with state s. An existing one is an error that wraps fs.ErrExist.
@@ -81,6 +81,12 @@ func Open(disk Disk, path string) (*File, error) {
 	if err == nil {
 		err = f.load()
 	}
+	if err == nil {
+		// What was read may be in the kernel's memory only, left there by a process that was killed.
+		if err = h.Sync(); err != nil {
+			err = &WriteError{path, err}
+		}
+	}
 	if err != nil {
 		_ = h.Close()
 		return nil, err
@@ -108,17 +114,14 @@ func (f *File) load() error {
 	if f.slot, err = parseHead(f.path, head); err != nil {
 		return err
 	}
-	both := make([]byte, 2*f.slot)
-	// A file that ends early has lost a slot at most; the checksums tell.
-	if _, err := f.h.ReadAt(both, int64(f.slot)); err != nil && err != io.EOF {
+	all := make([]byte, slots*f.slot)
+	// A file that ends early has lost slots; the checksums tell which.
+	if _, err := f.h.ReadAt(all, int64(f.slot)); err != nil && err != io.EOF {
 		return err
 	}
-	s, at, err := newest(f.path, both[:f.slot], both[f.slot:])
-	if err != nil {
-		return err
-	}
-	f.state, f.next = s, 1-at
-	return nil
+	f.state, f.last, err = newest(f.path, all, f.slot)
+	f.synced = f.last
+	return err
 }
 
 // Path is where the checkpoint is.
@@ -128,7 +131,7 @@ func (f *File) Path() string { return f.path }
 func (f *File) State() State { return f.state }
 
 // Dirty says whether the last state waits for Sync.
-func (f *File) Dirty() bool { return f.dirty }
+func (f *File) Dirty() bool { return f.last != f.synced }
 
 // Put replaces the state. It survives the death of this process at once, and that of the machine after the next Sync.
 // Seq and Format are set here. It returns a *WriteError.
@@ -142,19 +145,29 @@ func (f *File) Put(s State) error {
 	if err == nil && b == nil {
 		err = errors.New("the state does not fit into its slot")
 	}
+	next := f.free()
 	if err == nil {
-		_, err = f.h.WriteAt(b, int64(f.slot)*int64(1+f.next))
+		_, err = f.h.WriteAt(b, int64(f.slot)*int64(1+next))
 	}
 	if err != nil {
 		return &WriteError{f.path, err}
 	}
-	f.state, f.dirty = s, true
+	f.state, f.last = s, next
 	return nil
+}
+
+// free returns a slot that holds neither the latest state nor the latest synced one.
+func (f *File) free() int {
+	next := 0
+	for next == f.last || next == f.synced {
+		next++
+	}
+	return next
 }
 
 // Sync makes the last state survive a loss of power. It returns a *WriteError.
 func (f *File) Sync() error {
-	if !f.dirty {
+	if !f.Dirty() {
 		return nil
 	}
 	if err := f.h.Sync(); err != nil {
@@ -165,8 +178,7 @@ func (f *File) Sync() error {
 		}
 		return nil
 	}
-	// Only now may the other slot be overwritten: one slot always holds a synced state.
-	f.next, f.dirty = 1-f.next, false
+	f.synced = f.last
 	return nil
 }
 
@@ -192,7 +204,7 @@ func (f *File) replace() error {
 	if f.h != nil {
 		_ = f.h.Close()
 	}
-	f.h, f.next, f.dirty = h, 1, false
+	f.h, f.last, f.synced = h, 0, 0
 	return f.disk.SyncDir(filepath.Dir(f.path))
 }
 
@@ -226,8 +238,8 @@ func (f *File) fill(h Handle) error {
 	if _, err := h.WriteAt(b, int64(f.slot)); err != nil {
 		return err
 	}
-	// The second slot is blank but there, so that a full disk cannot refuse it later.
-	if _, err := h.WriteAt(pad(nil, f.slot), int64(2*f.slot)); err != nil {
+	// The other slots are blank but there, so that a full disk cannot refuse them later.
+	if _, err := h.WriteAt(pad(nil, (slots-1)*f.slot), int64(2*f.slot)); err != nil {
 		return err
 	}
 	return h.Sync()

@@ -8,10 +8,12 @@ import (
 	"strconv"
 )
 
-// The layout: a line of headBytes that names the format and the slots' size, then two slots of that size at multiples of
+// The layout: a line of headBytes that names the format and the slots' size, then three slots of that size at multiples of
 // it. Each slot holds one state: a line of JSON, a space, crc32c=xxxxxxxx, a newline, then spaces. Nothing is ever moved or
-// cut off, so a write touches one slot and leaves the other, older one whole.
+// cut off, so a write touches one slot. Of the other two, one holds the last synced state, which must survive a loss of
+// power, and one the last state that was written since, which must survive if this write is torn by a SIGKILL.
 const (
+	slots       = 3
 	headBytes   = 512
 	minSlot     = 4096
 	maxSlot     = 16 << 20
@@ -24,7 +26,7 @@ func castagnoli(b []byte) uint32 { return crc32.Checksum(b, crc32.MakeTable(crc3
 func Sum(value []byte) uint32 { return castagnoli(value) }
 
 func headLine(slot int) []byte {
-	return pad([]byte(fmt.Sprintf("etcdx-checkpoint %d slot=%d slots=2\n", Format, slot)), headBytes)
+	return pad([]byte(fmt.Sprintf("etcdx-checkpoint %d slot=%d slots=%d\n", Format, slot, slots)), headBytes)
 }
 
 func pad(b []byte, n int) []byte {
@@ -37,12 +39,12 @@ func parseHead(path string, head []byte) (int, error) {
 	if !ok || !bytes.HasPrefix(line, []byte("etcdx-checkpoint ")) {
 		return 0, &CorruptError{Path: path, Why: "it does not begin with an etcdx-checkpoint line"}
 	}
-	var format, slot, slots int
-	n, _ := fmt.Sscanf(string(line), "etcdx-checkpoint %d slot=%d slots=%d", &format, &slot, &slots)
+	var format, slot, number int
+	n, _ := fmt.Sscanf(string(line), "etcdx-checkpoint %d slot=%d slots=%d", &format, &slot, &number)
 	if n >= 1 && format > Format {
 		return 0, &NewerError{Path: path, Format: format}
 	}
-	if n != 3 || format < 1 || slots != 2 || slot < minSlot || slot > maxSlot || slot%minSlot != 0 {
+	if n != 3 || format < 1 || number != slots || slot < minSlot || slot > maxSlot || slot%minSlot != 0 {
 		return 0, &CorruptError{Path: path, Why: "its first line is damaged"}
 	}
 	return slot, nil
@@ -78,21 +80,22 @@ func decode(b []byte) (s State, ok bool) {
 	return s, true
 }
 
-// newest returns the later of the two states and the slot that it is in.
-func newest(path string, a, b []byte) (State, int, error) {
-	sa, okA := decode(a)
-	sb, okB := decode(b)
-	s, at := sa, 0
+// newest returns the latest whole state in the slots, and which of them it is in.
+func newest(path string, all []byte, slot int) (State, int, error) {
+	var best State
+	at := -1
+	for i := range slots {
+		if s, ok := decode(all[i*slot : (i+1)*slot]); ok && (at < 0 || s.Seq > best.Seq) {
+			best, at = s, i
+		}
+	}
 	switch {
-	case !okA && !okB:
-		return State{}, 0, &CorruptError{Path: path, Why: "neither of its two slots holds a whole state"}
-	case !okA || okB && sb.Seq > sa.Seq:
-		s, at = sb, 1
+	case at < 0:
+		return State{}, 0, &CorruptError{Path: path, Why: "none of its slots holds a whole state"}
+	case best.Format > Format:
+		return State{}, 0, &NewerError{Path: path, Format: best.Format}
 	}
-	if s.Format > Format {
-		return State{}, 0, &NewerError{Path: path, Format: s.Format}
-	}
-	return s, at, nil
+	return best, at, nil
 }
 
 // slotFor returns a size of slots with room for s and for a long key in its anchor.

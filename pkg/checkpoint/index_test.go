@@ -1,0 +1,109 @@
+package checkpoint
+
+import (
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+)
+
+// TestIndexAgainstAMap does random changes, flushes and losses of what was not flushed to an index and to a map.
+func TestIndexAgainstAMap(t *testing.T) {
+	p := filepath.Join(t.TempDir(), "keys")
+	x, err := OpenIndex(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := rand.New(rand.NewPCG(1, 2))
+	now, flushed, rev := map[string]Known{}, map[string]Known{}, int64(0)
+	for i := range 3000 {
+		key := fmt.Sprint(r.IntN(200))
+		switch n := r.IntN(100); {
+		case n < 60:
+			k := Known{Create: int64(i), Mod: int64(i), Version: 1, Sum: uint32(i)}
+			x.Set([]byte(key), k)
+			now[key] = k
+		case n < 96:
+			x.Delete([]byte(key))
+			delete(now, key)
+		case n < 99:
+			rev++
+			if err := x.Flush(rev); err != nil {
+				t.Fatal(err)
+			}
+			flushed = maps.Clone(now)
+		default: // as after SIGKILL
+			if err := x.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if x, err = OpenIndex(p); err != nil {
+				t.Fatal(err)
+			}
+			now = maps.Clone(flushed)
+			if x.Rev() != rev {
+				t.Fatalf("revision %d, want %d", x.Rev(), rev)
+			}
+		}
+		if i%50 == 0 {
+			compare(t, x, now)
+		}
+	}
+	if err := x.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func compare(t *testing.T, x *Index, want map[string]Known) {
+	t.Helper()
+	if n, err := x.Len(); err != nil || n != int64(len(want)) {
+		t.Fatalf("%d keys, want %d: %v", n, len(want), err)
+	}
+	got := map[string]Known{}
+	last, from := "", []byte{}
+	for {
+		page, err := x.Page(from, 7)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range page {
+			if string(e.Key) <= last {
+				t.Fatalf("%q after %q", e.Key, last)
+			}
+			last = string(e.Key)
+			got[last] = e.Known
+		}
+		if len(page) < 7 {
+			break
+		}
+		from = append(slices.Clone(page[6].Key), 0)
+	}
+	if !maps.Equal(got, want) {
+		t.Fatalf("got %d keys, want %d", len(got), len(want))
+	}
+	for key, k := range want {
+		if got, ok, err := x.Get([]byte(key)); err != nil || !ok || got != k {
+			t.Fatalf("%s: %v %v %v", key, got, ok, err)
+		}
+	}
+}
+
+func TestDamagedIndexIsPutAside(t *testing.T) {
+	p := filepath.Join(t.TempDir(), "keys")
+	if err := os.WriteFile(p, []byte("this is no index, and long enough to be looked at twice"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	x, err := OpenIndex(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer x.Close()
+	if x.Rev() != 0 {
+		t.Errorf("revision %d", x.Rev())
+	}
+	if _, err := os.Stat(p + ".bad"); err != nil {
+		t.Error(err)
+	}
+}
