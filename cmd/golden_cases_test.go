@@ -54,7 +54,7 @@ func goldenCases(t *testing.T) []goldenCase {
 		line, writes := strings.CutPrefix(line, "+ ")
 		line, once := strings.CutPrefix(line, "- ")
 		line, input, _ := strings.Cut(line, " << ")
-		base := goldenCase{args: words(t, line)}
+		base := goldenCase{args: goldenWords(t, line)}
 		if input != "" {
 			if base.stdin, err = strconv.Unquote(input); err != nil {
 				t.Fatalf("%s: %v", line, err)
@@ -87,8 +87,8 @@ func goldenCases(t *testing.T) []goldenCase {
 	return cases
 }
 
-// words splits a line at spaces, except inside quotes.
-func words(t *testing.T, line string) []string {
+// goldenWords splits a line at spaces, except inside quotes.
+func goldenWords(t *testing.T, line string) []string {
 	t.Helper()
 	var out []string
 	for line = strings.TrimSpace(line); line != ""; line = strings.TrimSpace(line) {
