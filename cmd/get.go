@@ -179,6 +179,9 @@ func (o *getOptions) sorting() (clientv3.SortOrder, clientv3.SortTarget, error) 
 	if !ok {
 		return 0, 0, badFeature("bad sort target " + o.sortBy)
 	}
+	if order == clientv3.SortNone && target != clientv3.SortByKey {
+		order = clientv3.SortAscend // as the server decides, which a range read in pages never asks
+	}
 	return order, target, nil
 }
 

@@ -17,14 +17,22 @@ import (
 // is refused here, before a command has done anything.
 func (g *globals) printer(o output.Options) (*output.Printer, error) {
 	o.Format, o.Hex = output.Format(g.settings.Output), g.settings.Hex
-	o.Terminal = isTerminal(g.streams.Out)
+	// Under etcdctl's name a terminal gets the very bytes that a pipe gets, as from etcdctl.
+	o.Terminal = isTerminal(g.streams.Out) && !g.asEtcdctl
 	o.Style = output.NewStyle(output.ColorWhen(g.settings.Color), o.Terminal, g.env)
 	p, err := output.New(g.streams.Out, o)
 	if err == nil {
 		err = p.Answers()
 	}
 	if err != nil {
-		return nil, badFeature(err.Error())
+		text, hint, _ := strings.Cut(err.Error(), ": ")
+		switch {
+		case g.asEtcdctl && o.Format == "table":
+			text = "table not supported as output format"
+		case g.asEtcdctl:
+			text = "unsupported output format"
+		}
+		return nil, usageError{text: text, hint: hint, feature: true}
 	}
 	return p, nil
 }
