@@ -68,7 +68,7 @@ func newLateCopy(t *testing.T, l *lab.Cluster, mark string) *lateCopy {
 	s.client = client(t, s.other)
 	_, err = s.client.Put(within(t, 5*time.Second), "k", "before")
 	check(t, err)
-	s.relay = newRelay(t, l.Endpoint(s.sick), mark, func() {
+	s.relay = newRelay(t, l.Endpoint(s.sick), mark, false, func() {
 		if err := l.Stop(s.sick); err != nil {
 			t.Error(err)
 		}

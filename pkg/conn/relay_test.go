@@ -13,6 +13,7 @@ type relay struct {
 	addr string
 	mark []byte
 	trap func()
+	mute bool // also swallow what the member sends back from then on
 
 	mu      sync.Mutex
 	trapped chan struct{} // closed when the request has been passed on
@@ -20,11 +21,11 @@ type relay struct {
 	back    int // bytes that the member has sent on that connection since
 }
 
-func newRelay(t *testing.T, target, mark string, trap func()) *relay {
+func newRelay(t *testing.T, target, mark string, mute bool, trap func()) *relay {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	check(t, err)
-	r := &relay{addr: ln.Addr().String(), mark: []byte(mark), trap: trap, trapped: make(chan struct{})}
+	r := &relay{addr: ln.Addr().String(), mark: []byte(mark), mute: mute, trap: trap, trapped: make(chan struct{})}
 	var tasks sync.WaitGroup
 	var conns sync.Map
 	tasks.Go(func() {
@@ -100,6 +101,9 @@ func (r *relay) answer(in, out net.Conn, mine *bool) {
 			r.mu.Lock()
 			r.back += n
 			r.mu.Unlock()
+			if r.mute {
+				continue
+			}
 		}
 		_, _ = in.Write(buf[:n])
 	}
