@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -85,35 +86,21 @@ func (d *stage) actKillAndHang(ctx context.Context) error {
 	d.say("\nFrom now on a third one writes a key every 100 ms.")
 	writing, stop := context.WithCancel(ctx)
 	defer stop()
-	written := make(chan writes, 1)
-	go func() { written <- d.write(ctx, writing) }()
-
-	victim := d.busiest(ctx)
-	d.say("%s, which most of them are connected to, is killed.", memberName(victim))
-	if err := d.cluster.Kill(victim); err != nil {
-		return err
-	}
-	if err := pause(ctx, 3*time.Second); err != nil {
-		return err
-	}
-	if err := d.cluster.Restart(ctx, victim); err != nil {
-		return err
-	}
-	if err := d.cluster.Ready(ctx); err != nil {
-		return err
-	}
-	next := d.busiest(ctx)
-	d.say("%s is back. Now %s hangs: it accepts connections, and says nothing.", memberName(victim), memberName(next))
-	if err := d.cluster.Stop(next); err != nil {
-		return err
-	}
-	if err := pause(ctx, 3*time.Second); err != nil {
-		return err
-	}
+	written, watched := make(chan writes, 1), make(chan struct{})
+	var behind lag
+	go func() { written <- d.write(ctx, writing, &behind) }()
+	go func() {
+		defer close(watched)
+		for pause(writing, 20*time.Millisecond) == nil {
+			behind.look(readTold(d.told...), time.Now())
+		}
+	}()
+	err := d.breakTwo(ctx)
 	stop()
 	w := <-written
-	if w.err != nil {
-		return w.err
+	<-watched
+	if err := errors.Join(err, w.err); err != nil {
+		return err
 	}
 	for _, why := range w.why {
 		d.say("  %s", why)
@@ -122,17 +109,50 @@ func (d *stage) actKillAndHang(ctx context.Context) error {
 	if err := d.claimTold(ctx, w.keys); err != nil {
 		return err
 	}
-	d.claim(d.watch.running(), "the watch is still the same process")
+	d.claim(d.watch.running() && behind.worst < behindAllowed, "the watch is still the same process, and was never behind by more than %v", behind.worst.Round(10*time.Millisecond))
 	t := readTicks(d.file("ticks"), time.Now())
-	d.claim(d.lock.running() && t.gap < time.Second, "the lock's command never paused for more than %v", t.gap.Round(10*time.Millisecond))
+	d.claim(d.lock.running() && t.gap < gapAllowed, "the lock's command never paused for more than %v", t.gap.Round(10*time.Millisecond))
 	if err := d.claimHeld(ctx); err != nil {
 		return err
 	}
-	d.say("%s goes on.", memberName(next))
+	d.say("The one that hung goes on.")
 	if err := d.cluster.Heal(); err != nil {
 		return err
 	}
 	return d.cluster.Ready(ctx)
+}
+
+// What the claims allow is more than etcdx needs, for machines that are busy; etcdctl's watch falls 16 s behind here.
+const (
+	behindAllowed = 4 * time.Second
+	gapAllowed    = 2 * time.Second
+)
+
+// breakTwo kills a member, brings it back, and hangs the leader.
+func (d *stage) breakTwo(ctx context.Context) error {
+	victim := d.busiest(ctx)
+	d.say("%s, which most clients are connected to, is killed.", memberName(victim))
+	if err := d.cluster.Kill(victim); err != nil {
+		return err
+	}
+	if err := pause(ctx, 4*time.Second); err != nil {
+		return err
+	}
+	if err := d.cluster.Restart(ctx, victim); err != nil {
+		return err
+	}
+	if err := d.cluster.Ready(ctx); err != nil {
+		return err
+	}
+	leader, err := d.cluster.Leader(ctx)
+	if err != nil {
+		return err
+	}
+	d.say("%s is back. Now the leader, %s, hangs: it accepts connections, and says nothing.", memberName(victim), memberName(leader))
+	if err := d.cluster.Stop(leader); err != nil {
+		return err
+	}
+	return pause(ctx, 5*time.Second)
 }
 
 // claimTold claims that the watch told every one of keys, once and in order.
@@ -269,11 +289,13 @@ type writes struct {
 
 func (w writes) count() int { return len(w.keys) + w.failed }
 
-// write puts a new key every 100 ms, each by a process of its own, until writing ends.
-func (d *stage) write(ctx, writing context.Context) writes {
+// write puts a new key every 100 ms, each by a process of its own, until writing ends, and tells behind when each was done.
+func (d *stage) write(ctx, writing context.Context, behind *lag) writes {
 	var w writes
 	for writing.Err() == nil && w.err == nil {
-		d.writeOne(ctx, &w)
+		if key := d.writeOne(ctx, &w); key != "" {
+			behind.add(key, time.Now())
+		}
 		_ = pause(writing, 100*time.Millisecond)
 	}
 	return w
@@ -287,20 +309,22 @@ func (d *stage) writeSome(ctx context.Context, n int) writes {
 	return w
 }
 
-func (d *stage) writeOne(ctx context.Context, w *writes) {
+// writeOne puts the next key and returns it, or "" if that failed.
+func (d *stage) writeOne(ctx context.Context, w *writes) string {
 	key := fmt.Sprintf("demo/n/%04d", d.next)
 	r, err := d.run(ctx, "put", key, strconv.Itoa(d.next))
 	d.next++
 	w.err, w.slowest = err, max(w.slowest, r.took)
 	if err != nil {
-		return
+		return ""
 	}
 	if r.code != 0 {
 		w.failed++
 		w.why = append(w.why, key+": "+strings.TrimSpace(r.err))
-		return
+		return ""
 	}
 	w.keys = append(w.keys, key)
+	return key
 }
 
 // busiest returns the member that most clients are connected to.

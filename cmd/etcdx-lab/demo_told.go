@@ -6,6 +6,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -86,6 +87,39 @@ func takeAccount(all []told, keys []string) account {
 		}
 	}
 	return a
+}
+
+// lag measures how far the watch is behind the writer.
+type lag struct {
+	mu      sync.Mutex
+	waiting map[string]time.Time // the keys not told yet, and when their put was done
+	worst   time.Duration
+}
+
+// add notes that the put of key was done at a time.
+func (l *lag) add(key string, at time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.waiting == nil {
+		l.waiting = map[string]time.Time{}
+	}
+	l.waiting[key] = at
+}
+
+// look compares with what is told by now.
+func (l *lag) look(all []told, now time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	there := map[string]bool{}
+	for _, t := range all {
+		there[t.Key] = true
+	}
+	for key, at := range l.waiting {
+		l.worst = max(l.worst, now.Sub(at))
+		if there[key] {
+			delete(l.waiting, key)
+		}
+	}
 }
 
 // ticks are the signs of life of the command that holds the lock.

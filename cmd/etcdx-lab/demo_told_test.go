@@ -70,6 +70,20 @@ func TestTicksFindTheLongestPause(t *testing.T) {
 	}
 }
 
+func TestLagIsTheLongestWait(t *testing.T) {
+	var l lag
+	at := time.UnixMilli
+	l.add("a", at(1000))
+	l.add("b", at(1100))
+	l.look(nil, at(1200))
+	l.look([]told{{Key: "a"}}, at(1400)) // a was 400 ms late
+	l.look([]told{{Key: "a"}, {Key: "b"}}, at(1450))
+	l.look(nil, at(9000)) // nothing is waited for any more
+	if l.worst != 400*time.Millisecond {
+		t.Errorf("worst is %v, want 400ms", l.worst)
+	}
+}
+
 func TestAFalseClaimIsCounted(t *testing.T) {
 	var out strings.Builder
 	d := &stage{out: &out}
