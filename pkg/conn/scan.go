@@ -86,7 +86,7 @@ func (c *Cluster) Scan(ctx context.Context, key, end string, o ScanOptions, emit
 	case err == nil:
 		err = context.Cause(ctx)
 	}
-	if s.idle.expired(ctx) && errors.Is(err, context.Canceled) {
+	if s.idle.expired(ctx) && (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)) {
 		err = fmt.Errorf("nothing came for %v: %w", o.Wait, context.DeadlineExceeded)
 	}
 	if s.keys > 0 {
