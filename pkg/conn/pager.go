@@ -14,7 +14,10 @@ import (
 // costs n² / page steps. A page is therefore asked for from a slice of the range that is guessed to hold two of them: the
 // keys of the last page, read as numbers in base 256, say how dense the next ones are. A wrong guess costs a call, never
 // a key: the slices are read one behind the other, and the last one ends where the range does.
+//
+// Servers that only resemble etcd, such as kine, take the end of a range for the end of a prefix: they get no slices.
 type pager struct {
+	whole       bool   // ask for all that is left each time
 	pos, end    []byte // what is left; end is "\x00" for no end
 	first, last []byte // of the last page that was not nearly empty; nil before one
 	keys, bytes int    // of that page
@@ -41,7 +44,7 @@ func (p *pager) slice() []byte {
 	step := max(number(p.last, from)-number(p.first, from), 1)
 	over, width := bits.Mul64(step, 2<<(4*min(p.short, most)))
 	sum, carry := bits.Add64(number(p.pos, from), width, 0)
-	if p.short > most || over != 0 || carry != 0 {
+	if p.whole || p.short > most || over != 0 || carry != 0 {
 		return p.end
 	}
 	to := make([]byte, from, from+8)

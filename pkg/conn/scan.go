@@ -86,8 +86,8 @@ func (c *Cluster) Scan(ctx context.Context, key, end string, o ScanOptions, emit
 	case err == nil:
 		err = context.Cause(ctx)
 	}
-	if s.idle.expired(ctx) {
-		err = fmt.Errorf("nothing came for %v: %w", o.Wait, err)
+	if s.idle.expired(ctx) && (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)) {
+		err = fmt.Errorf("nothing came for %v: %w", o.Wait, context.DeadlineExceeded)
 	}
 	if s.keys > 0 {
 		err = &ScanError{Keys: s.keys, Rev: s.rev, Err: err}
@@ -108,6 +108,7 @@ type scan struct {
 	keys      int64              // handed to emit
 	pager     pager              // where the pages are, which may be ahead of next
 	first     *call              // the first page
+	counted   bool               // its count is for the revision that is read at
 
 	done    bool
 	result  ScanEnd
@@ -174,6 +175,7 @@ func (s *scan) awaitFirst() error {
 func (s *scan) useFirst() {
 	resp := s.first.resp
 	s.pin(resp)
+	s.counted = true
 	s.pager.got(resp.GetKvs(), resp.GetMore(), s.end, firstPage)
 	s.deliver(resp.GetKvs(), s.endOf(resp))
 }
@@ -183,6 +185,7 @@ func (s *scan) pin(resp *pb.RangeResponse) {
 	if s.o.Rev == 0 {
 		s.rev = s.header.GetRevision()
 	}
+	s.pager.whole = s.header.GetMemberId() == 0 // no etcd
 }
 
 // endOf returns what the first page says about the whole range; nil when more is to be read.
@@ -331,6 +334,9 @@ func (s *scan) pages(ctx context.Context, m Member) error {
 		var following *fetched
 		switch {
 		case atEnd:
+			if err := s.complete(taken); err != nil {
+				return err
+			}
 			end = &ScanEnd{Count: taken}
 		case s.o.Limit > 0 && taken >= s.o.Limit:
 			rest, err := s.count(ctx, m)
@@ -349,6 +355,14 @@ func (s *scan) pages(ctx context.Context, m Member) error {
 		}
 		s.next, p = next, following
 	}
+}
+
+// complete compares the number of keys that were read with what the first page said of the range, where it said it.
+func (s *scan) complete(taken int64) error {
+	if first := s.first.resp; s.counted && first.GetCount() != taken {
+		return fmt.Errorf("the server counts %d keys, but its pages hold %d", first.GetCount(), taken)
+	}
+	return nil
 }
 
 // fetched is a page on its way.
