@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -265,9 +263,4 @@ func etcdctlEnv(rev int64, e *clientv3.Event) []string {
 		return append(env, value)
 	}
 	return append(env, "ETCDX_VALUE_OMITTED=1")
-}
-
-// notFoundCommand says whether err means that there is no such command.
-func notFoundCommand(err error) bool {
-	return errors.Is(err, exec.ErrNotFound) || errors.Is(err, os.ErrNotExist) || strings.Contains(err.Error(), "executable file not found")
 }

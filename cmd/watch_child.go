@@ -2,12 +2,11 @@ package cmd
 
 import (
 	"context"
-	"errors"
 	"io"
 	"os"
-	"os/exec"
-	"syscall"
 	"time"
+
+	"github.com/etcdx/etcdx/pkg/child"
 )
 
 // childSpec is a command that a watch runs.
@@ -20,29 +19,9 @@ type childSpec struct {
 	grace time.Duration
 }
 
-// command prepares the command with a process group of its own, all of which ends with ctx.
-func (s childSpec) command(ctx context.Context) *exec.Cmd {
-	c := exec.CommandContext(ctx, s.args[0], s.args[1:]...)
-	c.Env, c.Stdin, c.Stdout, c.Stderr, c.ExtraFiles = s.env, s.in, s.out, s.err, s.extra
-	ownGroup(c)
-	c.Cancel = func() error { return signalGroup(c, syscall.SIGTERM) }
-	c.WaitDelay = s.grace
-	return c
+func (s childSpec) command() child.Command {
+	return child.Command{Args: s.args, Env: s.env, Stdin: s.in, Stdout: s.out, Stderr: s.err, Files: s.extra, Grace: s.grace}
 }
 
-// runChild runs the command to its end.
-func runChild(ctx context.Context, s childSpec) error {
-	c := s.command(ctx)
-	if err := c.Start(); err != nil {
-		return err
-	}
-	err := c.Wait()
-	if ctx.Err() != nil {
-		_ = signalGroup(c, syscall.SIGKILL) // whoever of the group outlived the grace
-	}
-	// A command that does not read all of its input may still have handled it: its own verdict counts.
-	if errors.Is(err, syscall.EPIPE) && c.ProcessState.Success() {
-		return nil
-	}
-	return err
-}
+// runChild runs the command to its end, which comes with ctx at the latest.
+func runChild(ctx context.Context, s childSpec) error { return s.command().Run(ctx) }

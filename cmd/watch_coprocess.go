@@ -8,9 +8,9 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
-	"syscall"
 	"time"
+
+	"github.com/etcdx/etcdx/pkg/child"
 )
 
 // coprocess is a handler that runs as long as the watch does: it gets events on its standard input as JSON lines, and
@@ -19,7 +19,7 @@ type coprocess struct {
 	spec   childSpec
 	retry  retry
 	cancel context.CancelFunc
-	cmd    *exec.Cmd
+	cmd    *child.Process
 	in     io.WriteCloser
 	acks   chan answer
 	done   chan error
@@ -166,24 +166,23 @@ func (h *coprocess) start() error {
 	if err != nil {
 		return err
 	}
+	in, out, err := os.Pipe()
+	if err != nil {
+		return errors.Join(err, r.Close(), w.Close())
+	}
+	spec := h.spec
+	spec.extra, spec.in = []*os.File{w}, in
+	p, err := spec.command().Start()
+	_, _ = w.Close(), in.Close() // the coprocess has its own
+	if err != nil {
+		return errors.Join(err, r.Close(), out.Close())
+	}
 	// Its life is not that of one delivery's context: a stop lets it finish what it has.
 	ctx, cancel := context.WithCancel(context.Background())
-	spec := h.spec
-	spec.extra = []*os.File{w}
-	c := spec.command(ctx)
-	in, err := c.StdinPipe()
-	if err == nil {
-		err = c.Start()
-	}
-	_ = w.Close()
-	if err != nil {
-		cancel()
-		return errors.Join(err, r.Close())
-	}
-	h.cmd, h.in, h.cancel = c, in, cancel
+	h.cmd, h.in, h.cancel = p, out, cancel
 	h.acks, h.done = make(chan answer), make(chan error, 1)
 	go readAnswers(ctx, r, h.acks)
-	go func(done chan<- error) { done <- c.Wait() }(h.done)
+	go func(done chan<- error) { done <- p.Wait(ctx) }(h.done)
 	return nil
 }
 
@@ -216,7 +215,6 @@ func (h *coprocess) stop() {
 	}
 	h.cancel()
 	<-h.done
-	_ = signalGroup(h.cmd, syscall.SIGKILL)
 	h.cmd = nil
 }
 

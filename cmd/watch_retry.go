@@ -6,8 +6,9 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"time"
+
+	"github.com/etcdx/etcdx/pkg/child"
 )
 
 // What to do with events whose handler keeps failing.
@@ -72,10 +73,10 @@ func (r retry) do(ctx context.Context, name string, lines []byte, try func() err
 
 // hopeless says whether another attempt is in vain.
 func (r retry) hopeless(err error) bool {
-	if e, ok := errors.AsType[*exec.ExitError](err); ok {
-		return e.ExitCode() == exitReject
+	if e, ok := errors.AsType[*child.ExitError](err); ok {
+		return e.Code == exitReject
 	}
-	return as[*rejectedError](err) || notFoundCommand(err) || errors.Is(err, os.ErrPermission)
+	return as[*rejectedError](err) || as[*child.StartError](err)
 }
 
 // giveUp does what --on-fail says.

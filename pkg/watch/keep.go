@@ -84,7 +84,7 @@ func (k *Keep) resume(ctx context.Context) error {
 		err = k.resync(ctx, Resync{Reason: ReasonStart})
 	case k.Rebuild:
 		err = k.resync(ctx, Resync{Reason: ReasonIndex, At: k.pos, Full: true})
-		if errors.Is(err, rpctypes.ErrCompacted) {
+		if errors.Is(err, rpctypes.ErrCompacted) && k.OnCompacted == PolicySync {
 			k.notice("the key index is lost and cannot be rebuilt: sending everything")
 			err = k.resync(ctx, Resync{Reason: ReasonStart, Full: true})
 		}
