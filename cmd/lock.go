@@ -113,7 +113,7 @@ type lockOptions struct {
 
 func (o *lockOptions) addFlags(fs *pflag.FlagSet) {
 	o.ttl, o.connect = 15*time.Second, 0
-	fs.Var((*seconds)(&o.ttl), "ttl", "time to live of the lease, in seconds or such as 1m")
+	fs.Var((*wholeSeconds)(&o.ttl), "ttl", "time to live of the lease, in seconds or such as 1m")
 	fs.BoolVarP(&o.nonblock, "nonblock", "n", false, "give up at once when the lock is held")
 	fs.VarP(&waitValue{o: o, fs: fs}, "wait", "w", "give up after this time, connecting included (also a format, as --write-out)")
 	fs.Var(&formatValue{fs: fs}, "write-out", "set the output format (fields, json, protobuf, simple, table)")
@@ -143,10 +143,10 @@ func (o *lockOptions) addFlags(fs *pflag.FlagSet) {
 }
 
 func (o *lockOptions) addOnceFlags(fs *pflag.FlagSet) {
-	fs.Var((*seconds)(&o.every), "at-most-every", "do nothing if the last run, on any host, started less than this ago")
+	fs.Var((*wholeSeconds)(&o.every), "at-most-every", "do nothing if the last run, on any host, started less than this ago")
 	fs.StringVar(&o.once, "once", "", "do nothing if a run with this ID was started on any host")
 	o.keep = 7 * 24 * time.Hour
-	fs.Var((*seconds)(&o.keep), "once-keep", "how long a --once ID is remembered")
+	fs.Var((*wholeSeconds)(&o.keep), "once-keep", "how long a --once ID is remembered")
 	fs.StringVar(&o.mark, "mark", "start", "which runs count: start (all that began) or success")
 	fs.IntVar(&o.skip, "skip-code", 0, "exit code when the run was not due")
 	fs.BoolVar(&o.cron, "cron", false, "for crontabs: --nonblock, exit 0 when busy, and output only of runs that fail")
@@ -201,24 +201,24 @@ func (o *lockOptions) request(g *globals) (lock.Request, error) {
 	return r, nil
 }
 
-// seconds is a time given as a number of seconds, like etcdctl's --ttl, or as a duration. It is rounded up to seconds.
-type seconds time.Duration
+// wholeSeconds is a time given as a number of seconds, like etcdctl's --ttl, or as a duration. It is rounded up to seconds.
+type wholeSeconds time.Duration
 
 // Set implements pflag.Value.
-func (s *seconds) Set(text string) error {
+func (s *wholeSeconds) Set(text string) error {
 	d, err := parseSeconds(text)
 	if err == nil && d < 0 {
 		err = fmt.Errorf("%q is below zero", text)
 	}
-	*s = seconds((d + time.Second - 1).Truncate(time.Second))
+	*s = wholeSeconds((d + time.Second - 1).Truncate(time.Second))
 	return err
 }
 
 // String implements pflag.Value: etcdctl shows a number.
-func (s *seconds) String() string { return strconv.Itoa(int(time.Duration(*s) / time.Second)) }
+func (s *wholeSeconds) String() string { return strconv.Itoa(int(time.Duration(*s) / time.Second)) }
 
 // Type implements pflag.Value.
-func (s *seconds) Type() string { return "seconds" }
+func (s *wholeSeconds) Type() string { return "seconds" }
 
 // parseSeconds reads a number of seconds, fractions allowed, or a duration.
 func parseSeconds(text string) (time.Duration, error) {
