@@ -32,6 +32,8 @@ type guardReport struct {
 	// Child is the command's process ID, Group whether it leads a process group.
 	Child int  `json:"child,omitempty"`
 	Group bool `json:"group,omitempty"`
+	// Over is when the command and all it started had ended; letting go of the lock has a time limit of its own.
+	Over lock.Instant `json:"over,omitempty"`
 	// Done says that the keeper has nothing more to do but to exit.
 	Done bool `json:"done,omitempty"`
 }
@@ -44,14 +46,20 @@ func (r guardReport) merge(n guardReport) guardReport {
 	if n.Child != 0 {
 		r.Child, r.Group = n.Child, n.Group
 	}
-	r.Done = r.Done || n.Done
+	r.Over, r.Done = max(r.Over, n.Over), r.Done || n.Done
 	return r
 }
 
 // deadline returns when the front acts if it has heard nothing new: a little after the keeper would have.
 func (r guardReport) deadline() lock.Instant {
+	if r.Over > 0 {
+		return r.Over.Add(releaseTime)
+	}
 	return lock.NewTenure(r.Sent, r.TTL, 0).Hard().Add(r.TTL / 25)
 }
+
+// releaseTime is how long the keeper may take to end after its command.
+const releaseTime = 4 * time.Second
 
 // reporter writes reports, as long as somebody reads them.
 type reporter struct {

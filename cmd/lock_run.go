@@ -60,6 +60,9 @@ func (l *lockRun) run() error {
 		result = held.Run(l.alone, l.command(held))
 	}
 	stop()
+	if l.tell != nil {
+		l.tell(guardReport{Over: lock.Now()})
+	}
 	return l.release(held, result)
 }
 
