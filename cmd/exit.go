@@ -11,6 +11,7 @@ import (
 	"github.com/etcdx/etcdx/pkg/checkpoint"
 	"github.com/etcdx/etcdx/pkg/config"
 	"github.com/etcdx/etcdx/pkg/conn"
+	"github.com/etcdx/etcdx/pkg/lock"
 	"github.com/etcdx/etcdx/pkg/output"
 	"github.com/etcdx/etcdx/pkg/watch"
 )
@@ -106,6 +107,12 @@ func outcomes() []outcome {
 		{is: tooLargeToSend, code: exitBadData, hint: "--max-request-bytes lets larger requests out; the servers take 1.5 MiB by default"},
 		{is: is(rpctypes.ErrKeyNotFound), code: exitNotFound, hint: "--ignore-value and --ignore-lease update a key that exists"},
 		{is: is(rpctypes.ErrLeaseNotFound), code: exitNotFound, hint: "the lease has expired or was revoked; put --ttl grants a new one"},
+		{is: is(lock.ErrLost), code: exitLost},
+		{is: as[*unreachedError], code: exitUnavailable, hint: "nothing was started: it is safe to try again"},
+		{is: is(lock.ErrBusy), code: exitBusy},
+		{is: as[*lock.TTLError], code: exitImpossible},
+		{is: as[*lock.SlotsError], code: exitImpossible},
+		{is: as[*deadlockError], code: exitImpossible},
 		{is: as[*config.UsageError], code: exitUsage, etcdctl: etcdctlArgs},
 		{is: as[*config.ImpossibleError], code: exitImpossible, etcdctl: etcdctlArgs},
 		{is: as[protectedError], code: exitDenied, hint: "--write allows it"},

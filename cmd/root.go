@@ -153,6 +153,7 @@ func newRoot(g *globals) *cobra.Command {
 		newGet(g), newPut(g), newDel(g),
 		newWatch(g), newResume(g), newCompactCheck(g), newCheckpoint(g), newVerify(g),
 		newContext(g),
+		newLock(g),
 	)
 	dressHelp(g, root)
 	return root

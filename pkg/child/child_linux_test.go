@@ -120,7 +120,6 @@ func TestKillEndsTheGraceAtOnce(t *testing.T) {
 	go func() { done <- c.Run(ctx) }()
 	pids(t, file, 1)
 	cancel()
-	time.Sleep(50 * time.Millisecond)
 	close(kill)
 	select {
 	case <-done:
@@ -130,13 +129,12 @@ func TestKillEndsTheGraceAtOnce(t *testing.T) {
 }
 
 func TestATreeThatForksWithoutEndIsKilled(t *testing.T) {
-	c, file := sh(t, `echo $$ >>"$1"; f() { while :; do (sleep 0.01; :) & done; }; f & f & wait`)
+	c, file := sh(t, `echo $$ >>"$1"; f() { while :; do (sleep 0.01; :) & echo $! >>"$1"; done; }; f "$1" & f "$1" & wait`)
 	c.Sole = true
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- c.Run(ctx) }()
-	pids(t, file, 1)
-	time.Sleep(100 * time.Millisecond)
+	pids(t, file, 50)
 	cancel()
 	if e, ok := errors.AsType[*ExitError](<-done); !ok || len(e.Left) > 0 {
 		t.Errorf("left: %v", e)
@@ -161,7 +159,7 @@ func TestLeftovers(t *testing.T) {
 }
 
 func TestSignalReachesTheWholeGroup(t *testing.T) {
-	c, file := sh(t, `sh -c 'trap "echo 1 >>\"$1\"; exit" USR1; echo 0 >>"$1"; while :; do sleep 0.02; done' sh "$1" & trap : USR1; wait; wait`)
+	c, file := sh(t, `trap : USR1; sh -c 'trap "echo 1 >>\"$1\"; exit" USR1; echo 0 >>"$1"; while :; do sleep 0.02; done' sh "$1" & wait; wait`)
 	p, err := c.Start()
 	if err != nil {
 		t.Fatal(err)

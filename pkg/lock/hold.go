@@ -1,0 +1,335 @@
+package lock
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+)
+
+// Held is a lock that is held. Run and then Release it.
+type Held struct {
+	store   Store
+	session *session
+	r       *Request
+
+	key       string
+	token     int64
+	rev       int64
+	clusterID uint64
+	value     Holder
+	marked    bool
+	since     time.Time
+	vanished  bool // the cluster said that the key is not ours any more
+}
+
+// Key returns the lock's key.
+func (h *Held) Key() string { return h.key }
+
+// Token returns the fencing token, the create revision of the key: it rises from one exclusive holder to the next.
+func (h *Held) Token() int64 { return h.token }
+
+// Rev returns the cluster's revision when the lock was acquired.
+func (h *Held) Rev() int64 { return h.rev }
+
+// ClusterID returns the cluster's ID.
+func (h *Held) ClusterID() uint64 { return h.clusterID }
+
+// Lease returns the ID of the lease.
+func (h *Held) Lease() int64 { return h.session.lease }
+
+// Tenure returns what is known of the lease now.
+func (h *Held) Tenure() Tenure { return h.session.now() }
+
+// Since returns when the lock was acquired.
+func (h *Held) Since() time.Time { return h.since }
+
+// Work is what is done under a lock. soft ends when it is time to end; hard, which ends soft too, when everything the work
+// has started must be dead. The cause of both is an ErrLost, ErrAsked, or that of Run's context.
+type Work func(soft, hard context.Context) error
+
+// Run runs work while the lock is certainly held, and returns when it has ended: with its error, or a *LostError.
+// When ctx ends, both of the work's contexts do.
+func (h *Held) Run(ctx context.Context, work Work) error {
+	hard, kill := context.WithCancelCause(ctx)
+	defer kill(nil)
+	soft, ask := context.WithCancelCause(hard)
+	defer ask(nil)
+	g := &guard{h: h, ask: ask, kill: kill, facts: make(chan fact), recheck: make(chan struct{}, 1)}
+	wctx, stop := context.WithCancel(context.WithoutCancel(ctx))
+	watched, verified := make(chan struct{}), make(chan struct{})
+	go func() { defer close(watched); g.watch(wctx) }()
+	go func() { defer close(verified); g.verify(wctx) }()
+	defer func() { stop(); <-watched; <-verified }()
+
+	done := make(chan error, 1)
+	go func() { done <- work(soft, hard) }()
+	err := g.loop(done)
+	if g.lost != "" {
+		return &LostError{Key: h.key, Reason: g.lost, Work: err}
+	}
+	return err
+}
+
+// fact is what the cluster says about the key.
+type fact struct {
+	lost  string // why it is not ours any more, if so
+	asked string // who requests the lock, if anybody does
+}
+
+// guard watches over one run of work. Its loop owns everything but the channels.
+type guard struct {
+	h         *Held
+	ask, kill context.CancelCauseFunc
+	facts     chan fact
+	recheck   chan struct{} // has a value when the key is to be read now
+
+	lost    string  // why the work was asked to end, or killed
+	asked   Instant // when it was asked to end because the lease was not renewed
+	warned  bool
+	killed  bool
+	invited bool
+}
+
+// loop decides, at every tick and at every news, whether the work may go on.
+func (g *guard) loop(done <-chan error) error {
+	s := g.h.session
+	last := s.clock()
+	for {
+		now := s.clock()
+		if gap := now.Sub(last); gap > max(500*time.Millisecond, s.now().TTL()/10) {
+			signal(g.recheck) // this process, or the machine, was paused
+		}
+		last = now
+		due := g.decide(now)
+		timer := time.NewTimer(max(min(due.Sub(now), tick), 0))
+		select {
+		case err := <-done:
+			timer.Stop()
+			return err
+		case f := <-g.facts:
+			g.learn(f)
+		case <-g.gone():
+			g.end("the cluster has ended its lease")
+		case <-timer.C:
+		}
+		timer.Stop()
+	}
+}
+
+// gone is closed when the lease is gone, but never ready when that has been dealt with.
+func (g *guard) gone() <-chan struct{} {
+	if g.killed {
+		return nil
+	}
+	return g.h.session.gone
+}
+
+// decide acts on the clock alone, and returns when to look again.
+func (g *guard) decide(now Instant) Instant {
+	t := g.h.session.now()
+	if g.killed {
+		return now.Add(time.Hour)
+	}
+	if g.asked != 0 {
+		if now < t.Killing(g.asked) {
+			return t.Killing(g.asked)
+		}
+		g.killed = true
+		g.notice("killing", g.lost)
+		g.kill(g.cause())
+		return now.Add(time.Hour)
+	}
+	switch {
+	case now >= t.Soft():
+		g.asked = now
+		g.lost = fmt.Sprintf("no renewal was answered for %v", now.Sub(t.Sent()).Round(10*time.Millisecond))
+		g.notice("ending", g.lost)
+		g.ask(g.cause())
+		return t.Killing(now)
+	case now >= t.Suspect() && !g.warned:
+		g.warned = true
+		g.notice("suspect", fmt.Sprintf("no renewal was answered for %v", now.Sub(t.Sent()).Round(10*time.Millisecond)))
+	case now < t.Suspect() && g.warned:
+		g.warned = false
+		g.notice("renewed", "renewals are answered again")
+	}
+	if now < t.Suspect() {
+		return t.Suspect()
+	}
+	return t.Soft()
+}
+
+// learn acts on news about the key.
+func (g *guard) learn(f fact) {
+	if f.lost != "" {
+		g.end(f.lost)
+	}
+	if f.asked != "" && !g.invited && !g.killed {
+		g.invited = true
+		g.notice("asked", "the lock is requested by "+f.asked)
+		g.ask(ErrAsked)
+	}
+}
+
+// end kills the work at once: the next holder may start at any moment.
+func (g *guard) end(why string) {
+	if g.killed {
+		return
+	}
+	g.killed, g.lost, g.h.vanished = true, why, true
+	g.notice("killing", why)
+	g.kill(g.cause())
+}
+
+func (g *guard) cause() error { return &LostError{Key: g.h.key, Reason: g.lost} }
+
+func (g *guard) notice(event, text string) {
+	g.h.r.notice(Notice{Event: event, Key: g.h.key, Token: g.h.token, Text: "lock " + g.h.key + ": " + text})
+}
+
+// tell hands a fact to the loop.
+func (g *guard) tell(ctx context.Context, f fact) {
+	select {
+	case g.facts <- f:
+	case <-ctx.Done():
+	}
+}
+
+// watch reports what happens to the key, as it happens.
+func (g *guard) watch(ctx context.Context) {
+	rev := g.h.rev + 1
+	for ctx.Err() == nil {
+		err := g.h.store.Watch(ctx, []string{g.h.key}, rev, func(ev *clientv3.Event) {
+			rev = max(rev, ev.Kv.ModRevision+1)
+			g.judge(ctx, ev)
+		})
+		if err != nil {
+			// The position may be compacted. What happened before is found by reading.
+			rev = 0
+			signal(g.recheck)
+		}
+		pause(ctx, retryPause)
+	}
+}
+
+func (g *guard) judge(ctx context.Context, ev *clientv3.Event) {
+	switch {
+	case ev.Type == clientv3.EventTypeDelete:
+		g.tell(ctx, fact{lost: "its key was deleted"})
+	case ev.Kv.CreateRevision != g.h.token:
+		g.tell(ctx, fact{lost: "its key was deleted, and put by somebody else"})
+	case ev.Kv.Lease != g.h.session.lease:
+		g.tell(ctx, fact{lost: fmt.Sprintf("its key was moved to lease %x", ev.Kv.Lease)})
+	default:
+		if v, ok := ParseHolder(ev.Kv.Value); ok && v.AskedBy != "" {
+			g.tell(ctx, fact{asked: v.AskedBy})
+		}
+	}
+}
+
+// verify reads the key as often as the lease is renewed: watches can lose events, and an answered renewal does not prove
+// that the key is there.
+func (g *guard) verify(ctx context.Context) {
+	for {
+		every := max(g.h.session.now().every(), g.h.session.now().TTL()/4)
+		timer := time.NewTimer(every)
+		select {
+		case <-ctx.Done():
+		case <-g.recheck:
+		case <-timer.C:
+		}
+		timer.Stop()
+		if ctx.Err() != nil {
+			return
+		}
+		g.check(ctx)
+	}
+}
+
+func (g *guard) check(ctx context.Context) {
+	actx, cancel := context.WithTimeout(ctx, 2*g.h.session.now().Attempt())
+	defer cancel()
+	resp, err := g.h.store.Get(actx, g.h.key)
+	switch {
+	case err != nil: // the clock decides
+	case len(resp.Kvs) == 0:
+		g.tell(ctx, fact{lost: "its key is gone"})
+	default:
+		g.judge(ctx, &clientv3.Event{Type: clientv3.EventTypePut, Kv: resp.Kvs[0]})
+	}
+}
+
+// Release gives the lock up and ends its lease. outcome is the work's: it is remembered if Once asks for it. It returns a
+// *LostError if the lock had been lost already, which work that ended by itself did not notice; any other error means that
+// the lock may stay until its lease ends.
+func (h *Held) Release(ctx context.Context, outcome error) error {
+	h.session.close()
+	// When the lease has ended there is nothing left that has to be taken back.
+	budget := min(leaveTime, max(h.Tenure().End().Sub(h.session.clock()), leaveTime/10))
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), budget)
+	defer cancel()
+	err := h.delete(ctx, outcome)
+	if rerr := h.store.Revoke(ctx, h.session.lease); rerr != nil && !errors.Is(err, ErrLost) {
+		err = errors.Join(err, fmt.Errorf("end lease %x: %w", h.session.lease, rerr))
+	}
+	if err == nil {
+		h.r.notice(Notice{Event: "released", Key: h.key, Token: h.token, Text: fmt.Sprintf("released lock %q", h.r.Name)})
+	}
+	return err
+}
+
+// delete takes the key and its marker away, if they are ours.
+func (h *Held) delete(ctx context.Context, outcome error) error {
+	then := []clientv3.Op{clientv3.OpDelete(h.key)}
+	var marker []clientv3.Op
+	if h.marked {
+		marker = []clientv3.Op{clientv3.OpDelete(MarkerKey(h.r.Name, h.token))}
+	}
+	ops, err := h.marks(ctx, outcome)
+	if err != nil {
+		return err
+	}
+	then = append(append(then, marker...), ops...)
+	repeated := false
+	for {
+		actx, cancel := context.WithTimeout(ctx, leaveTime/2)
+		// The work has ended, so the marker goes even if the key has gone before it: no successor needs to wait.
+		resp, err := h.store.Commit(actx, []clientv3.Cmp{isToken(h.key, h.token)}, then, marker)
+		cancel()
+		switch {
+		case err == nil && !resp.Succeeded && !repeated && !h.vanished:
+			h.vanished = true
+			return &LostError{Key: h.key, Reason: "its key was gone before the work ended"}
+		case err == nil:
+			return nil
+		case ctx.Err() != nil || !pause(ctx, retryPause):
+			return fmt.Errorf("release lock %q: %w", h.r.Name, err)
+		}
+		if _, ok := errors.AsType[*RefusedError](err); ok {
+			return fmt.Errorf("release lock %q: %w", h.r.Name, err)
+		}
+		repeated = true
+	}
+}
+
+// marks returns what is to be remembered of a run that has ended.
+func (h *Held) marks(ctx context.Context, outcome error) ([]clientv3.Op, error) {
+	o := h.r.Once
+	if !o.used() || h.vanished {
+		return nil, nil
+	}
+	run := Run{Start: h.since.UTC(), End: time.Now().UTC(), Exit: "ok", Token: h.token, Host: h.r.Holder.Host}
+	if outcome != nil {
+		run.Exit = outcome.Error()
+	}
+	if o.OnSuccess {
+		if outcome != nil {
+			return nil, nil
+		}
+		return o.marks(ctx, h.store, h.r.Name, run)
+	}
+	return o.ends(h.r.Name, run), nil
+}

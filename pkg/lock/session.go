@@ -1,0 +1,165 @@
+package lock
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// tick is how long nothing looks at the clock at most: timers do not run while the machine is suspended.
+const tick = 50 * time.Millisecond
+
+// session is a lease that is being renewed.
+type session struct {
+	store Leases
+	clock Clock
+	lease int64
+
+	mu     sync.Mutex
+	tenure Tenure
+
+	gone   chan struct{} // closed when the cluster says that the lease has ended
+	beat   chan struct{} // has a value after an answered renewal
+	urge   chan struct{} // has a value when somebody wants a renewal now
+	cancel context.CancelFunc
+	done   chan struct{}
+}
+
+// open grants a lease and starts to renew it. close must be called.
+func open(ctx context.Context, s Leases, clock Clock, r *Request) (*session, error) {
+	if r.Connect > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, r.Connect)
+		defer cancel()
+	}
+	lease, err := s.Grant(ctx, r.TTL)
+	if err != nil {
+		return nil, fmt.Errorf("grant a lease: %w", err)
+	}
+	// The grant does not say how long the lease lives, and the server may have made it longer.
+	sent := clock()
+	ttl, err := s.Renew(ctx, lease)
+	if err != nil {
+		err = fmt.Errorf("renew the lease: %w", err)
+		rctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+		return nil, errors.Join(err, s.Revoke(rctx, lease))
+	}
+	n := &session{
+		store: s, clock: clock, lease: lease, tenure: NewTenure(sent, ttl, r.Grace),
+		gone: make(chan struct{}), beat: make(chan struct{}, 1), urge: make(chan struct{}, 1), done: make(chan struct{}),
+	}
+	ctx, n.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	go n.renew(ctx)
+	return n, nil
+}
+
+// close stops renewing.
+func (n *session) close() {
+	n.cancel()
+	<-n.done
+}
+
+// now returns what is known of the lease.
+func (n *session) now() Tenure {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.tenure
+}
+
+// ended says whether the lease is gone, or may be.
+func (n *session) ended() bool {
+	select {
+	case <-n.gone:
+		return true
+	default:
+		return n.clock() >= n.now().End()
+	}
+}
+
+// retryPause is the time between a failed renewal and the next one.
+const retryPause = 100 * time.Millisecond
+
+func (n *session) renew(ctx context.Context) {
+	defer close(n.done)
+	due := n.now().Next()
+	for {
+		if !n.sleepUntil(ctx, due) {
+			return
+		}
+		t := n.now()
+		sent := n.clock()
+		actx, cancel := context.WithTimeout(ctx, t.Attempt())
+		ttl, err := n.store.Renew(actx, n.lease)
+		cancel()
+		switch {
+		case err == nil:
+			t = t.Renewed(sent, ttl)
+			n.mu.Lock()
+			n.tenure = t
+			n.mu.Unlock()
+			signal(n.beat)
+			due = t.Next()
+		case errors.Is(err, ErrLeaseGone):
+			close(n.gone)
+			return
+		default:
+			due = n.clock().Add(retryPause)
+		}
+	}
+}
+
+// sleepUntil waits for due, or for an urge. It returns false when ctx ends.
+func (n *session) sleepUntil(ctx context.Context, due Instant) bool {
+	for {
+		left := due.Sub(n.clock())
+		if left <= 0 {
+			return ctx.Err() == nil
+		}
+		timer := time.NewTimer(min(left, 4*tick))
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return false
+		case <-n.urge:
+			timer.Stop()
+			return true
+		case <-timer.C:
+		}
+	}
+}
+
+// fresh waits until the lease was renewed less than a tenth of its time ago.
+func (n *session) fresh(ctx context.Context) error {
+	for {
+		t := n.now()
+		if n.ended() {
+			return errPlaceLost
+		}
+		if n.clock().Sub(t.Sent()) <= t.TTL()/10 {
+			return nil
+		}
+		signal(n.urge)
+		timer := time.NewTimer(4 * tick)
+		select {
+		case <-ctx.Done():
+		case <-n.beat:
+		case <-n.gone:
+		case <-timer.C:
+		}
+		timer.Stop()
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// signal puts a value into c, unless there is one already.
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,117 @@
+package lock
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+)
+
+// ErrMarkers is what Keys.Commit returns, in a *RefusedError, when the user may not write outside the lock's own keys.
+var ErrMarkers = errors.New("permission denied")
+
+// take writes down that the lock is held, and returns the markers of earlier holders that did not let go in order.
+func (a *acquirer) take(ctx context.Context) (stale []string, err error) {
+	a.value = a.value.held()
+	for {
+		resp, err := a.takeOnce(ctx)
+		if refused, ok := errors.AsType[*RefusedError](err); ok && errors.Is(refused, ErrMarkers) && !a.unmark {
+			a.unmark = true
+			a.r.notice(Notice{Event: "unmarked", Key: a.key, Text: "no permission for " + markersOf(a.r.Name) + ": a successor will not wait after an unclean end"})
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		if !resp.Succeeded {
+			return nil, errPlaceLost
+		}
+		q := newQueue(a.r.Name, resp.Responses[1].GetResponseRange().Kvs)
+		if !q.before(a.token).admits(a.r.Claim) {
+			// Somebody with a lower create revision cannot appear later; this is never seen, and would be an overlap.
+			return nil, errPlaceLost
+		}
+		if a.unmark {
+			return nil, nil
+		}
+		return q.unclean(a.r.Name, resp.Responses[3].GetResponseRange().Kvs), nil
+	}
+}
+
+func (a *acquirer) takeOnce(ctx context.Context) (*clientv3.TxnResponse, error) {
+	then := []clientv3.Op{
+		a.put(a.value, clientv3.WithIgnoreLease()),
+		clientv3.OpGet(Prefix(a.r.Name), append(a.ranged(), clientv3.WithMaxCreateRev(a.token))...),
+	}
+	if !a.unmark {
+		then = append(then,
+			clientv3.OpPut(MarkerKey(a.r.Name, a.token), a.value.encode()),
+			clientv3.OpGet(markersOf(a.r.Name), clientv3.WithPrefix(), clientv3.WithKeysOnly()))
+	}
+	return a.commit(ctx, []clientv3.Cmp{
+		isToken(a.key, a.token),
+		clientv3.Compare(clientv3.LeaseValue(a.key), "=", a.session.lease),
+	}, then, nil)
+}
+
+// delay waits for the lock-delay if an earlier holder did not let go in order: its lease was taken away while it may have
+// been at work, and it learns of that no sooner than this process. It is over early when those markers go away.
+func (a *acquirer) delay(ctx context.Context, stale []string) error {
+	d := a.r.delay(a.session.now().TTL())
+	if len(stale) == 0 {
+		return nil
+	}
+	if d > 0 {
+		a.r.notice(Notice{Event: "delayed", Key: a.key, Token: a.token, Text: fmt.Sprintf("the last holder of lock %q did not let go in order; waiting up to %v", a.r.Name, d)})
+	}
+	over := a.session.clock().Add(d)
+	for a.session.clock() < over {
+		if !pause(ctx, min(d/8, over.Sub(a.session.clock()))) {
+			return context.Cause(ctx)
+		}
+		if a.session.ended() {
+			return errPlaceLost
+		}
+		resp, err := a.get(ctx, markersOf(a.r.Name), clientv3.WithPrefix(), clientv3.WithKeysOnly())
+		if err != nil {
+			return err
+		}
+		left := stale[:0:0]
+		for _, kv := range resp.Kvs {
+			for _, key := range stale {
+				if key == string(kv.Key) {
+					left = append(left, key)
+				}
+			}
+		}
+		if len(left) == 0 {
+			return nil
+		}
+	}
+	var gone []clientv3.Op
+	for _, key := range stale {
+		gone = append(gone, clientv3.OpDelete(key))
+	}
+	_, err := a.commit(ctx, []clientv3.Cmp{isToken(a.key, a.token)}, gone, nil)
+	return err
+}
+
+// hold turns the place into a held lock.
+func (a *acquirer) hold(ctx context.Context) (*Held, error) {
+	// The delay took time, and what is written down may have been undone meanwhile: the last word is the cluster's.
+	resp, err := a.get(ctx, a.key)
+	if err != nil {
+		return nil, err
+	}
+	if len(resp.Kvs) == 0 || resp.Kvs[0].CreateRevision != a.token || resp.Kvs[0].Lease != a.session.lease {
+		return nil, errPlaceLost
+	}
+	h := &Held{
+		store: a.store, session: a.session, r: a.r, marked: !a.unmark,
+		key: a.key, token: a.token, rev: resp.Header.Revision, clusterID: resp.Header.ClusterId, value: a.value, since: time.Now(),
+	}
+	a.r.notice(Notice{Event: "acquired", Key: a.key, Token: a.token, Text: fmt.Sprintf("holding lock %q, fencing token %d", a.r.Name, a.token)})
+	return h, nil
+}
