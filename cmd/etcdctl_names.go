@@ -27,7 +27,7 @@ func expand(root *cobra.Command, args []string) []string {
 	for _, c := range root.Commands() {
 		own = append(own, c.Name())
 	}
-	full := complete(args[i], etcdctlNames(), own)
+	full := unabbreviate(args[i], etcdctlNames(), own)
 	if full == args[i] {
 		return args
 	}
@@ -36,9 +36,9 @@ func expand(root *cobra.Command, args []string) []string {
 	return out
 }
 
-// complete returns the one name that begins with word, looking first among the names that were there first; word itself when
+// unabbreviate returns the one name that begins with word, looking first among the names that were there first; word itself when
 // it is a name, or begins none or several.
-func complete(word string, first, then []string) string {
+func unabbreviate(word string, first, then []string) string {
 	if slices.Contains(first, word) || slices.Contains(then, word) {
 		return word
 	}

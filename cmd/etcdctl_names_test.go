@@ -63,7 +63,7 @@ func TestNewCommandsYieldToOldAbbreviations(t *testing.T) {
 		{"compact", "compaction"}, {"compa", "compaction"}, {"compact-", "compact-check"}, {"comp", "comp"},
 		{"w", "watch"}, {"war", "warp"}, {"r", "resume"}, {"l", "lock"}, {"x", "x"}, {"", ""}, {"watch", "watch"},
 	} {
-		if got := complete(c.word, old, added); got != c.want {
+		if got := unabbreviate(c.word, old, added); got != c.want {
 			t.Errorf("%q: %q, want %q", c.word, got, c.want)
 		}
 	}

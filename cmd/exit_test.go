@@ -157,7 +157,7 @@ func TestChangesAreKnown(t *testing.T) {
 		for _, sub := range c.Commands() {
 			walk(sub)
 		}
-		words := path(c)
+		words := commandWords(c)
 		if !c.Runnable() || len(words) == 0 {
 			return
 		}

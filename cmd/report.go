@@ -169,8 +169,8 @@ func (e protectedError) Error() string {
 
 // refuseIfProtected stops a command that changes the cluster, in a context that asks for --write.
 func (g *globals) refuseIfProtected(cmd *cobra.Command) error {
-	if g.settings.Protected && !g.settings.Write && changes(path(cmd)) {
-		return protectedError{context: g.settings.Context, command: strings.Join(path(cmd), " ")}
+	if g.settings.Protected && !g.settings.Write && changes(commandWords(cmd)) {
+		return protectedError{context: g.settings.Context, command: strings.Join(commandWords(cmd), " ")}
 	}
 	return nil
 }

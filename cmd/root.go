@@ -152,8 +152,9 @@ func newRoot(g *globals) *cobra.Command {
 	root.AddCommand(
 		newGet(g), newPut(g), newDel(g),
 		newWatch(g), newResume(g), newCompactCheck(g), newCheckpoint(g), newVerify(g),
-		newContext(g),
+		newContext(g), newCheckEndpoints(g),
 	)
+	addCompletions(g, root)
 	dressHelp(g, root)
 	return root
 }
