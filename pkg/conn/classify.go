@@ -202,3 +202,9 @@ func cutShort(s stage, err error, first []byte) bool {
 	return len(first) == 0 && (s == stagePlain || s == stageTLS) &&
 		(errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE))
 }
+
+// isTooLarge says whether a message was refused for its size, by this side of the connection or the other. gRPC has no code
+// of its own for it.
+func isTooLarge(err error) bool {
+	return status.Code(err) == codes.ResourceExhausted && strings.Contains(rpctypes.ErrorDesc(err), "message larger than max")
+}

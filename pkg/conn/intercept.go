@@ -15,8 +15,8 @@ func (m *member) unary(ctx context.Context, method string, req, reply any, cc *g
 	if method == pb.Auth_Authenticate_FullMethodName {
 		return invoke(ctx, method, req, reply, cc, opts...)
 	}
-	if t, ok := ctx.Value(tripKey{}).(*trip); ok {
-		t.request(req)
+	if r, ok := ctx.Value(requestKey{}).(*request); ok {
+		r.keep(req)
 	}
 	if leaderNeeded(method, req) {
 		ctx = metadata.AppendToOutgoingContext(ctx, rpctypes.MetadataRequireLeaderKey, rpctypes.MetadataHasLeader)

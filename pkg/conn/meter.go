@@ -13,7 +13,6 @@ import (
 type trip struct {
 	mu   sync.Mutex
 	sent bool
-	req  any
 }
 
 type tripKey struct{}
@@ -22,12 +21,6 @@ type tripKey struct{}
 func follow(ctx context.Context) (context.Context, *trip) {
 	t := &trip{}
 	return context.WithValue(ctx, tripKey{}, t), t
-}
-
-func (t *trip) request(req any) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.req = req
 }
 
 // left says whether the request was handed to a connection: from then on it may reach the server. gRPC reports it right
@@ -39,11 +32,30 @@ func (t *trip) left() bool {
 	return t.sent
 }
 
-// asked returns the request that was made last.
-func (t *trip) asked() any {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.req
+// request keeps the put that a transaction carries, as it goes out: clientv3's Op does not tell its lease. It is found by
+// its key in the call's context.
+type request struct {
+	mu sync.Mutex
+	p  *pb.PutRequest
+}
+
+type requestKey struct{}
+
+func (r *request) keep(req any) {
+	txn, ok := req.(*pb.TxnRequest)
+	if !ok || len(txn.Success) == 0 {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.p = txn.Success[0].GetRequestPut()
+}
+
+// put returns the kept put, or nil.
+func (r *request) put() *pb.PutRequest {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.p
 }
 
 // meter is the member's gRPC stats handler.

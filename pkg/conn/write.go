@@ -28,14 +28,14 @@ func Write[T any](ctx context.Context, c *Cluster, call func(context.Context, Me
 			return zero, err
 		}
 		begun := time.Now()
-		v, sent, err := send(ctx, c, i, call)
+		v, t, err := send(ctx, c, i, call)
 		if err == nil {
 			c.answered(i, time.Since(begun))
 			return v, nil
 		}
 		verdict, why, cause := c.judge(i, err)
 		switch {
-		case sent && !refused(err):
+		case t.left() && !refused(err):
 			return zero, &UnknownOutcomeError{Err: err}
 		case verdict == final:
 			return zero, err
@@ -75,16 +75,15 @@ func (c *Cluster) prove(ctx context.Context) (int, error) {
 	return i, err
 }
 
-// send runs call once, and says whether the request may have reached the server. It gives up before that when the
-// connection is not there in time.
-func send[T any](ctx context.Context, c *Cluster, i int, call func(context.Context, Member) (T, error)) (v T, sent bool, err error) {
+// send runs call once and returns what became of the request on its way. It gives up when there is no connection in time.
+func send[T any](ctx context.Context, c *Cluster, i int, call func(context.Context, Member) (T, error)) (v T, t *trip, err error) {
+	ctx, t = follow(ctx)
 	mm, err := c.members[i].use()
 	if err != nil {
-		return v, false, err
+		return v, t, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	ctx, t := follow(ctx)
 	if !c.opts.Pin {
 		late := time.AfterFunc(c.opts.DialTimeout, func() {
 			if !t.left() {
@@ -94,7 +93,7 @@ func send[T any](ctx context.Context, c *Cluster, i int, call func(context.Conte
 		defer late.Stop()
 	}
 	v, err = call(ctx, mm)
-	return v, t.left(), err
+	return v, t, err
 }
 
 // refused says whether err is a server's word that the request was not, and will not be, applied. By the source of etcd 3.7.3:
