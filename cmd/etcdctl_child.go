@@ -59,7 +59,10 @@ func (g *globals) supervise(cmd *cobra.Command, args []string) error {
 // childArgs writes the command line of cmd without the global flags: their values go by childEnv.
 func childArgs(cmd *cobra.Command, args []string) []string {
 	line := commandWords(cmd)
-	cmd.LocalNonPersistentFlags().Visit(func(f *pflag.Flag) {
+	cmd.LocalNonPersistentFlags().VisitAll(func(f *pflag.Flag) {
+		if !f.Changed {
+			return
+		}
 		if list, ok := f.Value.(pflag.SliceValue); ok {
 			for _, v := range list.GetSlice() {
 				line = append(line, "--"+f.Name+"="+v)
