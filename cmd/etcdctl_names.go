@@ -80,19 +80,21 @@ func firstWordIndex(global *pflag.FlagSet, args []string) int {
 	return -1
 }
 
-// takesNext says whether the argument after a flag is its value.
+// takesNext says whether the argument after a flag is its value. A flag that is not a global one belongs to a command that is not
+// known yet, as in "--consistency s get k"; it is taken to have a value, as cobra does when it looks for the command.
 func takesNext(global *pflag.FlagSet, arg string) bool {
-	if name, ok := strings.CutPrefix(arg, "--"); ok {
-		f := global.Lookup(name) // nil for --name=value, too
-		return f != nil && f.NoOptDefVal == ""
+	var f *pflag.Flag
+	switch {
+	case strings.Contains(arg, "="):
+		return false
+	case strings.HasPrefix(arg, "--"):
+		f = global.Lookup(arg[2:])
+	case len(arg) == 2:
+		f = global.ShorthandLookup(arg[1:])
+	default:
+		return false // -wjson has its value
 	}
-	// Of short flags written together, the last one takes the next argument; -wjson has its value already.
-	for j, letter := range arg[1:] {
-		if f := global.ShorthandLookup(string(letter)); f != nil && f.NoOptDefVal == "" {
-			return j == len(arg)-2
-		}
-	}
-	return false
+	return f == nil || f.NoOptDefVal == ""
 }
 
 // isOwn says whether a word is the name of a command that root has.
