@@ -74,9 +74,6 @@ func judge(err error, n *notes) (v verdict, why Reason, cause error) {
 	stage, met, first := n.last()
 	if met != nil {
 		why = judgeConn(stage, met, first)
-		if stage == stageSecured || stage == stagePlain {
-			met = errors.Join(met) // keep the text; the stage alone tells little
-		}
 		if why.Lasting() {
 			return hopeless, why, met
 		}

@@ -1,6 +1,7 @@
 package conn
 
 import (
+	"fmt"
 	"net"
 	"sync"
 )
@@ -41,10 +42,14 @@ func (n *notes) opened(c net.Conn) {
 	n.stage, n.err = stageNone, nil
 }
 
-func (n *notes) heard(p []byte) {
+// heard keeps the first bytes that arrive. gRPC's complaint about bytes that no etcd sends would not reach Read.
+func (n *notes) heard(s stage, p []byte) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.first = append([]byte(nil), p[:min(len(p), 16)]...)
+	if _, wrong := judgeBytes(s, n.first); wrong {
+		n.stage, n.err = s, fmt.Errorf("the server said %q", n.first)
+	}
 }
 
 // settled forgets failures: a call was answered.
@@ -88,7 +93,7 @@ func (w *watched) Read(p []byte) (int, error) {
 	}
 	if k > 0 {
 		w.some = true
-		w.notes.heard(p[:k])
+		w.notes.heard(w.stage, p[:k])
 	} else if err != nil {
 		w.notes.failed(w.stage, err)
 	}

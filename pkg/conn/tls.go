@@ -64,6 +64,9 @@ func (h handshaker) ClientHandshake(ctx context.Context, authority string, raw n
 		h.notes.failed(stageTLS, err)
 		return nil, nil, err
 	}
+	if h.tls.ServerName != "" {
+		authority = h.tls.ServerName // gRPC checks the certificate against this, whatever the configuration says
+	}
 	c, info, err := credentials.NewTLS(cfg).ClientHandshake(ctx, authority, raw)
 	if err != nil {
 		h.notes.failed(stageTLS, err)
