@@ -111,7 +111,7 @@ func (g *globals) lend(cmd *cobra.Command) error {
 		case err == nil:
 			endpoints = []string{best}
 		case !g.asEtcdctl:
-			return fmt.Errorf("%s: %w", strings.Join(path(cmd), " "), err)
+			return fmt.Errorf("%s: %w", strings.Join(commandWords(cmd), " "), err)
 		}
 	}
 	f := fs.Lookup("endpoints")
@@ -133,7 +133,7 @@ func takeFromEnvironment(fs *pflag.FlagSet, env func(string) (string, bool)) {
 // choose the member. The others talk to each endpoint, to the leader among them, to exactly the one given, or hold on for
 // long and are better off with all of them.
 func servedByAny(cmd *cobra.Command) bool {
-	switch strings.Join(path(cmd), " ") {
+	switch strings.Join(commandWords(cmd), " ") {
 	case "lease keep-alive", "make-mirror", "move-leader", "check perf", "check datascale", "watch", "lock", "elect":
 		return false
 	}
@@ -165,14 +165,14 @@ func isDenial(err error) bool {
 	return false
 }
 
-// path returns a command's words without the program's name.
-func path(cmd *cobra.Command) []string {
+// commandWords returns a command's words without the program's name.
+func commandWords(cmd *cobra.Command) []string {
 	return strings.Fields(cmd.CommandPath())[1:]
 }
 
 // topName returns the first word of a command.
 func topName(cmd *cobra.Command) string {
-	if words := path(cmd); len(words) > 0 {
+	if words := commandWords(cmd); len(words) > 0 {
 		return words[0]
 	}
 	return ""

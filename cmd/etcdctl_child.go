@@ -53,13 +53,16 @@ func (g *globals) supervise(cmd *cobra.Command, args []string) error {
 	if s, ok := exit.Sys().(syscall.WaitStatus); ok && s.Signaled() {
 		return codeError{code: exitSignal + int(s.Signal())}
 	}
-	return verdict(path(cmd), exit.ExitCode(), last)
+	return verdict(commandWords(cmd), exit.ExitCode(), last)
 }
 
 // childArgs writes the command line of cmd without the global flags: their values go by childEnv.
 func childArgs(cmd *cobra.Command, args []string) []string {
-	line := path(cmd)
-	cmd.LocalNonPersistentFlags().Visit(func(f *pflag.Flag) {
+	line := commandWords(cmd)
+	cmd.LocalNonPersistentFlags().VisitAll(func(f *pflag.Flag) {
+		if !f.Changed {
+			return
+		}
 		if list, ok := f.Value.(pflag.SliceValue); ok {
 			for _, v := range list.GetSlice() {
 				line = append(line, "--"+f.Name+"="+v)

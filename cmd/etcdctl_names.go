@@ -27,7 +27,7 @@ func expand(root *cobra.Command, args []string) []string {
 	for _, c := range root.Commands() {
 		own = append(own, c.Name())
 	}
-	full := complete(args[i], etcdctlNames(), own)
+	full := unabbreviate(args[i], etcdctlNames(), own)
 	if full == args[i] {
 		return args
 	}
@@ -36,9 +36,9 @@ func expand(root *cobra.Command, args []string) []string {
 	return out
 }
 
-// complete returns the one name that begins with word, looking first among the names that were there first; word itself when
+// unabbreviate returns the one name that begins with word, looking first among the names that were there first; word itself when
 // it is a name, or begins none or several.
-func complete(word string, first, then []string) string {
+func unabbreviate(word string, first, then []string) string {
 	if slices.Contains(first, word) || slices.Contains(then, word) {
 		return word
 	}
@@ -80,19 +80,21 @@ func firstWordIndex(global *pflag.FlagSet, args []string) int {
 	return -1
 }
 
-// takesNext says whether the argument after a flag is its value.
+// takesNext says whether the argument after a flag is its value. A flag that is not a global one belongs to a command that is not
+// known yet, as in "--consistency s get k"; it is taken to have a value, as cobra does when it looks for the command.
 func takesNext(global *pflag.FlagSet, arg string) bool {
-	if name, ok := strings.CutPrefix(arg, "--"); ok {
-		f := global.Lookup(name) // nil for --name=value, too
-		return f != nil && f.NoOptDefVal == ""
+	var f *pflag.Flag
+	switch {
+	case strings.Contains(arg, "="):
+		return false
+	case strings.HasPrefix(arg, "--"):
+		f = global.Lookup(arg[2:])
+	case len(arg) == 2:
+		f = global.ShorthandLookup(arg[1:])
+	default:
+		return false // -wjson has its value
 	}
-	// Of short flags written together, the last one takes the next argument; -wjson has its value already.
-	for j, letter := range arg[1:] {
-		if f := global.ShorthandLookup(string(letter)); f != nil && f.NoOptDefVal == "" {
-			return j == len(arg)-2
-		}
-	}
-	return false
+	return f == nil || f.NoOptDefVal == ""
 }
 
 // isOwn says whether a word is the name of a command that root has.

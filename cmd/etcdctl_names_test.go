@@ -63,7 +63,7 @@ func TestNewCommandsYieldToOldAbbreviations(t *testing.T) {
 		{"compact", "compaction"}, {"compa", "compaction"}, {"compact-", "compact-check"}, {"comp", "comp"},
 		{"w", "watch"}, {"war", "warp"}, {"r", "resume"}, {"l", "lock"}, {"x", "x"}, {"", ""}, {"watch", "watch"},
 	} {
-		if got := complete(c.word, old, added); got != c.want {
+		if got := unabbreviate(c.word, old, added); got != c.want {
 			t.Errorf("%q: %q, want %q", c.word, got, c.want)
 		}
 	}
@@ -83,6 +83,9 @@ func TestFirstWord(t *testing.T) {
 		{[]string{"-wjson", "get"}, "get"},
 		{[]string{"-w=json", "get"}, "get"},
 		{[]string{"-d", "example", "-o", "yaml", "put"}, "put"},
+		{[]string{"--consistency", "s", "get"}, "get"},
+		{[]string{"--consistency=s", "get"}, "get"},
+		{[]string{"-x", "s", "get"}, "get"},
 		{[]string{"--", "get"}, ""},
 		{[]string{"--endpoints"}, ""},
 		{nil, ""},

@@ -119,6 +119,8 @@ func outcomes() []outcome {
 		{is: failedFor(conn.BadLogin, conn.NoPermission, conn.WrongCA, conn.NeedCert, conn.PlainPort, conn.TLSPort), code: exitDenied},
 		{is: failedFor(conn.UnknownHost, conn.NotEtcd), code: exitImpossible},
 		{is: isDenial, code: exitDenied, hint: "give a user who may do that, with --user"},
+		{is: is(errOtherClusters), code: exitOther},
+		{is: is(errEndpointsBad), code: exitUnavailable},
 		{is: is(errUnhealthy), code: exitUnavailable, hint: "etcdx check-endpoints shows every endpoint and what is wrong with it"},
 		{is: is(rpctypes.ErrRoleNotFound), code: exitNotFound, hint: "etcdx role list shows the roles"},
 		{is: is(rpctypes.ErrUserNotFound), code: exitNotFound, hint: "etcdx user list shows the users"},

@@ -84,11 +84,11 @@ func TestReport(t *testing.T) {
 		{"feature", badFeature("bad order"), 64, "etcdx: bad order\n", 4, "bad order"},
 		{"setting", &config.UsageError{Text: "x", Next: "do y"}, 64, "etcdx: hint: do y\n", 128, "x"},
 		{"file", &config.ImpossibleError{Text: "ETCDX_CACERT", Err: errors.New("open /x: no such file"), Next: "check"}, 78, "etcdx: ETCDX_CACERT: open /x: no such file\netcdx: hint: check\n", 128, "open /x: no such file"},
-		{"refused and silent", unavailable(conn.Refused, conn.Silent), 69, "etcdx: h1:1: why\n", 1, "context deadline exceeded"},
-		{"wrong CA everywhere", unavailable(conn.WrongCA, conn.WrongCA), 77, "etcdx: h0:1: why\n", 1, "context deadline exceeded"},
-		{"wrong CA once", unavailable(conn.WrongCA, conn.Silent), 69, "etcdx: h0:1: why\n", 1, "context deadline exceeded"},
-		{"no such host", unavailable(conn.UnknownHost), 78, "etcdx: h0:1: why\n", 1, "context deadline exceeded"},
-		{"login", denied, 77, "authentication failed", 1, "etcdserver: authentication failed, invalid user ID or password"},
+		{"refused and silent", unavailable(conn.Refused, conn.Silent), 69, "etcdx: h1:1 does not answer\n", 1, "context deadline exceeded"},
+		{"wrong CA everywhere", unavailable(conn.WrongCA, conn.WrongCA), 77, "etcdx: hint: give the cluster's CA", 1, "context deadline exceeded"},
+		{"wrong CA once", unavailable(conn.WrongCA, conn.Silent), 69, "etcdx: h0:1 its certificate is not trusted, or is not for this name\n", 1, "context deadline exceeded"},
+		{"no such host", unavailable(conn.UnknownHost), 78, "no endpoint served the request: h0:1 its name does not resolve\netcdx: hint: check the spelling", 1, "context deadline exceeded"},
+		{"login", denied, 77, "user name, password or token is refused", 1, "etcdserver: authentication failed, invalid user ID or password"},
 		{"permission", fmt.Errorf("put: %w", rpctypes.ErrPermissionDenied), 77, "permission denied", 1, "etcdserver: permission denied"},
 		{"compacted", fmt.Errorf("get: %w", rpctypes.ErrCompacted), 80, "compacted", 1, "etcdserver: mvcc: required revision has been compacted"},
 		{"unknown", &conn.UnknownOutcomeError{Err: context.DeadlineExceeded}, 76, "outcome unknown", 1, "context deadline exceeded"},
@@ -157,7 +157,7 @@ func TestChangesAreKnown(t *testing.T) {
 		for _, sub := range c.Commands() {
 			walk(sub)
 		}
-		words := path(c)
+		words := commandWords(c)
 		if !c.Runnable() || len(words) == 0 {
 			return
 		}

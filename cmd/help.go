@@ -49,28 +49,29 @@ func codesOf(words []string) []int {
 // ownCodes lists what commands end with besides the codes that all have.
 func ownCodes() map[string][]int {
 	return map[string][]int{
-		"get":           {exitBadData, exitNotFound, exitCompacted},
-		"put":           {exitBadData, exitNotFound, exitUnknown, exitLost},
-		"del":           {exitNotFound, exitUnknown, exitLost},
-		"txn":           {exitUnknown, exitLost},
-		"watch":         {exitBadData, exitCantSave, exitBusy, exitCompacted, exitOther, exitHandler, exitSignal},
-		"resume":        {exitBadData, exitNotFound, exitCantSave, exitBusy, exitCompacted, exitOther, exitHandler, exitSignal},
-		"compact-check": {exitBadData, exitNotFound, exitBusy, exitCompacted, exitOther},
-		"verify":        {exitBadData, exitNotFound, exitCantSave, exitBusy, exitOther, exitHandler},
-		"checkpoint":    {exitBadData, exitNotFound, exitCantSave, exitBusy},
-		"lock":          {exitNotFound, exitBusy, exitLost, exitCannotRun, exitNoCommand, exitSignal},
-		"unlock":        {exitNotFound, exitUnknown},
-		"elect":         {exitBusy, exitLost, exitCannotRun, exitNoCommand, exitSignal},
-		"context":       {exitNotFound, exitDenied, exitUnavailable, exitImpossible},
-		"lease":         {exitNotFound, exitUnknown},
-		"user":          {exitNotFound, exitUnknown},
-		"role":          {exitNotFound, exitUnknown},
-		"member":        {exitNotFound, exitUnknown},
-		"auth":          {exitUnknown},
-		"alarm":         {exitUnknown},
-		"move-leader":   {exitUnknown},
-		"downgrade":     {exitUnknown},
-		"compaction":    {exitBadData, exitUnknown, exitCompacted},
+		"get":             {exitBadData, exitNotFound, exitCompacted},
+		"put":             {exitBadData, exitNotFound, exitUnknown, exitLost},
+		"del":             {exitNotFound, exitUnknown, exitLost},
+		"txn":             {exitUnknown, exitLost},
+		"watch":           {exitBadData, exitCantSave, exitBusy, exitCompacted, exitOther, exitHandler, exitSignal},
+		"resume":          {exitBadData, exitNotFound, exitCantSave, exitBusy, exitCompacted, exitOther, exitHandler, exitSignal},
+		"compact-check":   {exitBadData, exitNotFound, exitBusy, exitCompacted, exitOther},
+		"verify":          {exitBadData, exitNotFound, exitCantSave, exitBusy, exitOther, exitHandler},
+		"checkpoint":      {exitBadData, exitNotFound, exitCantSave, exitBusy},
+		"lock":            {exitNotFound, exitBusy, exitLost, exitCannotRun, exitNoCommand, exitSignal},
+		"unlock":          {exitNotFound, exitUnknown},
+		"elect":           {exitBusy, exitLost, exitCannotRun, exitNoCommand, exitSignal},
+		"check-endpoints": {exitOther},
+		"context":         {exitNotFound, exitDenied, exitUnavailable, exitImpossible},
+		"lease":           {exitNotFound, exitUnknown},
+		"user":            {exitNotFound, exitUnknown},
+		"role":            {exitNotFound, exitUnknown},
+		"member":          {exitNotFound, exitUnknown},
+		"auth":            {exitUnknown},
+		"alarm":           {exitUnknown},
+		"move-leader":     {exitUnknown},
+		"downgrade":       {exitUnknown},
+		"compaction":      {exitBadData, exitUnknown, exitCompacted},
 	}
 }
 
@@ -79,7 +80,7 @@ func exitCodesText(cmd *cobra.Command) string {
 	if !cmd.Runnable() {
 		return ""
 	}
-	codes := codesOf(path(cmd))
+	codes := codesOf(commandWords(cmd))
 	if len(codes) == 0 {
 		return ""
 	}

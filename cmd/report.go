@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -31,21 +32,37 @@ func (g *globals) report(err error) int {
 		return reportAsEtcdctl(g.streams.Err, err)
 	}
 	code, hint := classify(err)
-	fmt.Fprintf(g.streams.Err, "etcdx: %v\n", err)
+	text := err.Error()
+	hints := []string{hint}
 	if e, ok := errors.AsType[*conn.UnavailableError](err); ok {
-		reportAttempts(g.streams.Err, e.Attempts)
+		var attempts string
+		attempts, hints = explain(e, hint)
+		if len(e.Attempts) > 1 {
+			text = strings.Replace(text, e.Error(), "no endpoint served the request", 1) + attempts
+		}
 	}
-	if hint != "" {
-		fmt.Fprintf(g.streams.Err, "etcdx: hint: %s\n", hint)
+	fmt.Fprintf(g.streams.Err, "etcdx: %s\n", text)
+	for _, h := range hints {
+		if h != "" {
+			fmt.Fprintf(g.streams.Err, "etcdx: hint: %s\n", h)
+		}
 	}
 	return code
 }
 
-// reportAttempts says what each endpoint did, and once per kind of failure what to do about it.
-func reportAttempts(w io.Writer, attempts []conn.Attempt) {
-	for _, a := range attempts {
-		fmt.Fprintf(w, "etcdx: %s: %v\n", a.Endpoint, a.Err)
+// explain returns a line for each endpoint, and the hints: one for each kind of failure, then general.
+func explain(e *conn.UnavailableError, general string) (lines string, hints []string) {
+	for _, a := range e.Attempts {
+		sentence, hint := a.Reason.Explain()
+		if a.Reason == conn.Other {
+			sentence = a.Err.Error()
+		}
+		lines += "\netcdx: " + a.Endpoint + " " + sentence
+		if !slices.Contains(hints, hint) {
+			hints = append(hints, hint)
+		}
 	}
+	return lines, append(hints, general)
 }
 
 // classify returns the exit code and the hint for err.
@@ -169,8 +186,8 @@ func (e protectedError) Error() string {
 
 // refuseIfProtected stops a command that changes the cluster, in a context that asks for --write.
 func (g *globals) refuseIfProtected(cmd *cobra.Command) error {
-	if g.settings.Protected && !g.settings.Write && changes(path(cmd)) {
-		return protectedError{context: g.settings.Context, command: strings.Join(path(cmd), " ")}
+	if g.settings.Protected && !g.settings.Write && changes(commandWords(cmd)) {
+		return protectedError{context: g.settings.Context, command: strings.Join(commandWords(cmd), " ")}
 	}
 	return nil
 }

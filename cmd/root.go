@@ -4,9 +4,11 @@ package cmd
 import (
 	"context"
 	"io"
+	"math/rand/v2"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -100,7 +102,13 @@ func (g *globals) connect() (*conn.Cluster, error) {
 	if err := g.complete(); err != nil {
 		return nil, err
 	}
-	c, err := conn.Open(g.settings.Conn)
+	o := g.settings.Conn
+	if g.asEtcdctl && !o.Pin {
+		// etcdctl spreads its calls over the endpoints, where etcdx prefers the first.
+		o.Endpoints = slices.Clone(o.Endpoints)
+		rand.Shuffle(len(o.Endpoints), func(i, j int) { o.Endpoints[i], o.Endpoints[j] = o.Endpoints[j], o.Endpoints[i] })
+	}
+	c, err := conn.Open(o)
 	if err != nil {
 		return nil, err
 	}
@@ -152,9 +160,10 @@ func newRoot(g *globals) *cobra.Command {
 	root.AddCommand(
 		newGet(g), newPut(g), newDel(g),
 		newWatch(g), newResume(g), newCompactCheck(g), newCheckpoint(g), newVerify(g),
-		newContext(g),
 		newLock(g),
+		newContext(g), newCheckEndpoints(g),
 	)
+	addCompletions(g, root)
 	dressHelp(g, root)
 	return root
 }
