@@ -37,6 +37,18 @@ func TestLostAnswers(t *testing.T) {
 			t.Errorf("the answer is %v, the key %v", resp, k)
 		}
 	})
+	t.Run("a put of a new key is found to be applied", func(t *testing.T) {
+		c := lose(t, "new-key")
+		_, err := direct.Delete(within(t, 5*time.Second), "new-key")
+		check(t, err)
+		_, err = c.Put(within(t, 5*time.Second), "new-key", "mine")
+		check(t, err)
+		now, err := direct.Get(within(t, 5*time.Second), "new-key")
+		check(t, err)
+		if len(now.Kvs) != 1 || string(now.Kvs[0].Value) != "mine" || now.Kvs[0].Version != 1 {
+			t.Errorf("the key is %v", now.Kvs)
+		}
+	})
 	t.Run("a put that keeps the value", func(t *testing.T) {
 		_, err := direct.Put(within(t, 5*time.Second), "keep-key", "kept")
 		check(t, err)

@@ -14,6 +14,9 @@ import (
 // that the key has not changed since it was read, at mod revision rev. Any write of the key ends this condition for good, since
 // mod revisions only grow; so at most one of the copies with the same condition can ever take effect, and none
 // after somebody else's write. Once the key has changed, its first change after the read tells whether it was ours.
+//
+// A key that does not exist is the exception: after it was made and deleted again, the condition holds once more. So a copy
+// that would make a key is not sent again while an earlier one is open: its own answer, or the key's history, must tell.
 
 // guard is what a read told about the key: its mod revision (0: there is no such key), at the cluster's revision head.
 type guard struct {
@@ -188,6 +191,8 @@ func (a *attempts[R]) review(old guard) (g guard, member int, resp R, done bool,
 	switch {
 	case readErr != nil:
 		return g, member, resp, false, a.ended(readErr)
+	case a.open && old.rev == 0:
+		return a.reviewNew(old)
 	case g.rev == old.rev, !a.open:
 		return g, member, resp, false, nil
 	}
@@ -195,6 +200,40 @@ func (a *attempts[R]) review(old guard) (g guard, member int, resp R, done bool,
 	// If the change was somebody else's, no copy with the old guard can take effect any more.
 	a.open = false
 	return g, member, resp, done, err
+}
+
+// reviewNew waits until it is known what became of the one copy that would make the key.
+func (a *attempts[R]) reviewNew(old guard) (g guard, member int, resp R, done bool, err error) {
+	var c change[R]
+	var lookErr error
+	look := background(a.ctx, func(ctx context.Context) { c, lookErr = a.first(ctx, old) })
+	defer look.stop()
+	for {
+		select {
+		case r := <-a.replies:
+			a.out--
+			switch {
+			case r.err == nil && r.applied:
+				return g, member, r.resp, true, nil
+			case r.guard != old:
+			case r.err == nil:
+				a.open = false
+				return r.now, r.member, resp, false, nil
+			case !r.sent || refused(r.err):
+				a.open = false
+				g, member, err = a.read(a.ctx)
+				return g, member, resp, false, err
+			}
+		case <-look.done:
+			switch {
+			case lookErr != nil:
+				return g, member, resp, false, &UnknownOutcomeError{Err: lookErr}
+			case c.whose == own:
+				return g, member, c.resp, true, nil
+			}
+			return g, member, resp, false, &UnknownOutcomeError{Err: errAmbiguous}
+		}
+	}
 }
 
 // settle finds out whether the key's first change after the guard was ours.

@@ -34,6 +34,21 @@ func TestLateCopyOfAPutTakesNoEffect(t *testing.T) {
 			t.Errorf("after the late copy the key is %q, version %d; want the other client's value, version %d", got.Value, got.Version, before.Version+1)
 		}
 	})
+	// Nothing could keep the late copy from making the key again, should somebody delete it meanwhile.
+	t.Run("put of a new key is not sent twice", func(t *testing.T) {
+		s := newLateCopy(t, l, "new-mine")
+		_, err := s.client.Delete(within(t, 5*time.Second), "k")
+		check(t, err)
+		c := open(t, conn.Options{Endpoints: []string{s.relay.addr, s.other}, TLS: conn.TLS{Insecure: true}})
+		_, err = c.Get(within(t, 5*time.Second), "k")
+		check(t, err)
+		if _, err := c.Put(within(t, 2*time.Second), "k", "new-mine"); !conn.MaybeApplied(err) {
+			t.Errorf("the put says %v; want that its outcome is unknown", err)
+		}
+		if got := s.finish(t); string(got.Value) != "theirs" || got.Version != 1 {
+			t.Errorf("the key is %q, version %d; want the other client's value, version 1", got.Value, got.Version)
+		}
+	})
 	t.Run("control: a plain put, sent again", func(t *testing.T) {
 		s := newLateCopy(t, l, "control-mine")
 		first, second := client(t, s.relay.addr), client(t, s.other)
@@ -44,7 +59,11 @@ func TestLateCopyOfAPutTakesNoEffect(t *testing.T) {
 		}
 		_, err = second.Put(within(t, 5*time.Second), "k", "control-mine")
 		check(t, err)
-		if got := s.finish(t); string(got.Value) != "control-mine" {
+		got := s.finish(t)
+		for ctx := within(t, 10*time.Second); string(got.Value) != "control-mine" && ctx.Err() == nil; got = s.read(t) {
+			time.Sleep(20 * time.Millisecond)
+		}
+		if string(got.Value) != "control-mine" {
 			t.Errorf("the late copy did not arrive: the key is %q", got.Value)
 		}
 	})
