@@ -16,6 +16,9 @@ type Extra func(Streams) *cobra.Command
 // ExitCode returns an error that ends the program silently, with code.
 func ExitCode(code int) error { return codeError{code: code} }
 
+// UsageError returns an error that tells people that they can't run the program in this way.
+func UsageError(text string) error { return usageError{text: text} }
+
 // labBinary has the commands that need an etcd server: it is 10 MB larger, and every start of it takes 6 ms longer.
 const labBinary = "etcdx-lab"
 

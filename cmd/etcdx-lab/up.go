@@ -30,6 +30,9 @@ clients look on. Nothing is left behind, even if this process is killed. Flags a
   etcdx lab up --members 5 --election 1s
   etcdx lab up --mtls --auth secret -- --auto-compaction-retention=1h`,
 		RunE: func(c *cobra.Command, args []string) error {
+			if opts.config.Members < 1 {
+				return cmd.UsageError(fmt.Sprintf("--members %d: there must be one at least", opts.config.Members))
+			}
 			opts.config.Args = args
 			p, err := findPlace(*name)
 			if err != nil {
@@ -65,6 +68,9 @@ func (o *upOptions) addFlags(fs *pflag.FlagSet) {
 
 // detachedVar tells the process that --detach starts that it is that process.
 const detachedVar = "ETCDX_LAB_DETACHED"
+
+// maxLogBytes bounds what is shown of a failed start.
+const maxLogBytes = 64 << 10
 
 // upTimeout bounds the start of a cluster.
 const upTimeout = 30 * time.Second
@@ -176,7 +182,8 @@ func detach(ctx context.Context, stderr io.Writer, p place) error {
 		}
 		select {
 		case <-ended:
-			text, _ := os.ReadFile(log.Name())
+			// The process took the file away with the rest of its place, but what it wrote is still here.
+			text, _ := io.ReadAll(io.NewSectionReader(log, 0, maxLogBytes))
 			_ = os.Remove(log.Name())
 			return errors.New(strings.TrimPrefix(strings.TrimSpace(string(text)), "etcdx: "))
 		case <-ctx.Done():

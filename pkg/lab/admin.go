@@ -90,7 +90,7 @@ func (c *Cluster) ready(ctx context.Context) error {
 }
 
 func (c *Cluster) enableAuth(ctx context.Context) error {
-	err := c.ask(ctx, 0, func(ctx context.Context, cl *clientv3.Client) error {
+	err := c.anyone(ctx, func(ctx context.Context, cl *clientv3.Client) error {
 		if _, err := cl.UserAdd(ctx, "root", c.cfg.Auth.Password); err != nil {
 			return err
 		}

@@ -59,3 +59,17 @@ func TestOwnerFindsTheProcess(t *testing.T) {
 		t.Errorf("owner is %d, want none", pid)
 	}
 }
+
+func TestCauseIsWhatEndedTheMember(t *testing.T) {
+	for log, want := range map[string]string{
+		"flag provided but not defined: -bogus\nUsage:\n\n  etcd [flags]\n": "flag provided but not defined: -bogus",
+		`{"level":"warn","msg":"peer is down","error":"eof"}
+{"level":"fatal","msg":"discovery failed","error":"listen tcp 1.2.3.4:22: bind: cannot assign requested address"}`: "discovery failed: listen tcp 1.2.3.4:22: bind: cannot assign requested address",
+		`{"level":"info","msg":"hello"}` + "\npanic: what": "panic: what",
+		"": "",
+	} {
+		if got := cause(log); got != want {
+			t.Errorf("%q: %q, want %q", log, got, want)
+		}
+	}
+}

@@ -70,7 +70,7 @@ func TestKilledMemberRefusesAndComesBackWithItsData(t *testing.T) {
 	}
 	must(t, within(t, 10*time.Second, func(ctx context.Context) error { return c.Restart(ctx, 0) }))
 	must(t, within(t, 10*time.Second, c.Ready))
-	must(t, within(t, time.Second, func(ctx context.Context) error {
+	must(t, within(t, 5*time.Second, func(ctx context.Context) error {
 		resp, err := client(t, c, 0).Get(ctx, "k")
 		if err == nil && len(resp.Kvs) != 1 {
 			t.Error("the key is gone")
@@ -91,7 +91,7 @@ func TestStoppedMemberStaysSilentUntilContinued(t *testing.T) {
 		t.Errorf("state is %s", s.State)
 	}
 	must(t, c.Cont(0))
-	_ = conn.SetReadDeadline(time.Now().Add(2 * time.Second))
+	_ = conn.SetReadDeadline(time.Now().Add(5 * time.Second))
 	if _, err := conn.Read(make([]byte, 100)); err != nil {
 		t.Errorf("it does not answer what it was asked while stopped: %v", err)
 	}
@@ -101,7 +101,7 @@ func TestCutFromClientsHoldsBytesUntilHealed(t *testing.T) {
 	t.Parallel()
 	c := start(t, Config{Members: 1})
 	open := call(t, c, 0)
-	if _, err := version(open, 2*time.Second); err != nil {
+	if _, err := version(open, 5*time.Second); err != nil {
 		t.Fatal(err)
 	}
 	must(t, c.Cut(0, Clients))
@@ -116,7 +116,7 @@ func TestCutFromClientsHoldsBytesUntilHealed(t *testing.T) {
 	}
 	must(t, c.Heal())
 	for _, conn := range []net.Conn{open, late} {
-		_ = conn.SetReadDeadline(time.Now().Add(2 * time.Second))
+		_ = conn.SetReadDeadline(time.Now().Add(5 * time.Second))
 		if _, err := conn.Read(make([]byte, 100)); err != nil {
 			t.Errorf("what was sent meanwhile is not answered: %v", err)
 		}
@@ -144,7 +144,7 @@ func TestSlowHoldsBackEachWay(t *testing.T) {
 	t.Parallel()
 	c := start(t, Config{Members: 1})
 	conn := call(t, c, 0)
-	if _, err := version(conn, 2*time.Second); err != nil {
+	if _, err := version(conn, 5*time.Second); err != nil {
 		t.Fatal(err)
 	}
 	const d = 150 * time.Millisecond
@@ -153,7 +153,7 @@ func TestSlowHoldsBackEachWay(t *testing.T) {
 	if _, err := version(conn, 5*time.Second); err != nil {
 		t.Fatal(err)
 	}
-	if took := time.Since(began); took < 2*d || took > 4*d {
+	if took := time.Since(began); took < 2*d || took > 10*d {
 		t.Errorf("a round trip took %v, want %v or a little more", took, 2*d)
 	}
 }
@@ -162,15 +162,15 @@ func TestResetBreaksOpenConnectionsOnly(t *testing.T) {
 	t.Parallel()
 	c := start(t, Config{Members: 1})
 	conn := call(t, c, 0)
-	if _, err := version(conn, 2*time.Second); err != nil {
+	if _, err := version(conn, 5*time.Second); err != nil {
 		t.Fatal(err)
 	}
 	must(t, c.Reset(0))
-	_ = conn.SetReadDeadline(time.Now().Add(2 * time.Second))
+	_ = conn.SetReadDeadline(time.Now().Add(5 * time.Second))
 	if _, err := conn.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
 		t.Errorf("want a reset: %v", err)
 	}
-	if _, err := version(call(t, c, 0), 2*time.Second); err != nil {
+	if _, err := version(call(t, c, 0), 5*time.Second); err != nil {
 		t.Errorf("a new connection: %v", err)
 	}
 }

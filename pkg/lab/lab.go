@@ -96,6 +96,9 @@ func Start(ctx context.Context, cfg Config) (*Cluster, error) {
 		return nil, fmt.Errorf("this process was started as a lab's %s, but does not call lab.RunIfMember", role)
 	}
 	cfg = cfg.withDefaults()
+	if cfg.Members < 1 {
+		return nil, fmt.Errorf("a cluster can't have %d members", cfg.Members)
+	}
 	c := &Cluster{cfg: cfg, net: newNetwork(cfg.Members)}
 	if err := c.start(ctx); err != nil {
 		return nil, errors.Join(err, c.Close())

@@ -2,12 +2,15 @@ package lab
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -21,6 +24,7 @@ type member struct {
 	clientAddr, peerAddr string
 	proc                 *process
 	stopped              bool
+	logStart             int64 // where the process' part of the log begins
 }
 
 func (c *Cluster) newMember(i int) (*member, error) {
@@ -49,12 +53,15 @@ func (c *Cluster) startAll(ctx context.Context, state string) error {
 		started++
 		go func() { errs <- c.startMember(ctx, m, state) }()
 	}
-	var all []error
+	// One member's reason is enough: they are alike.
+	var first error
 	for range started {
-		all = append(all, <-errs)
+		if err := <-errs; err != nil && first == nil {
+			first = err
+		}
 	}
-	if err := errors.Join(all...); err != nil {
-		return err
+	if first != nil {
+		return first
 	}
 	return c.ready(ctx)
 }
@@ -70,7 +77,7 @@ func (c *Cluster) startMember(ctx context.Context, m *member, state string) erro
 	var err error
 	for range startAttempts {
 		if err = c.launch(m, state); err != nil {
-			return err
+			break
 		}
 		if err = c.waitServing(ctx, m); err == nil {
 			return errors.Join(m.peer.up(m.peerAddr), m.client.up(m.clientAddr))
@@ -104,6 +111,9 @@ func (c *Cluster) launch(m *member, state string) (err error) {
 		return err
 	}
 	defer log.Close()
+	if m.logStart, err = log.Seek(0, io.SeekEnd); err != nil {
+		return err
+	}
 	if m.proc, err = startProcess(cmd, log); err != nil {
 		return err
 	}
@@ -199,12 +209,27 @@ func (c *Cluster) waitServing(ctx context.Context, m *member) error {
 	}
 }
 
-// lastWords returns the end of a member's log.
+// lastWords returns why member i says that it ended.
 func (c *Cluster) lastWords(i int) string {
 	log, err := os.ReadFile(c.LogFile(i))
 	if err != nil {
 		return err.Error()
 	}
-	const enough = 2000
-	return strings.TrimSpace(string(log[max(0, len(log)-enough):]))
+	return cause(string(log[min(c.members[i].logStart, int64(len(log))):]))
+}
+
+// cause finds in an etcd log why the process ended: in its last line with an error, or in its first line if that is no log
+// entry, as after a wrong flag.
+func cause(log string) string {
+	lines := strings.Split(strings.TrimSpace(log), "\n")
+	for _, line := range slices.Backward(lines) {
+		var entry struct{ Level, Msg, Error string }
+		if json.Unmarshal([]byte(line), &entry) == nil && entry.Error != "" {
+			return entry.Msg + ": " + entry.Error
+		}
+	}
+	if strings.HasPrefix(lines[0], "{") {
+		return lines[len(lines)-1]
+	}
+	return lines[0]
 }

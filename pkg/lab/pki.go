@@ -118,6 +118,10 @@ func issue(ca *x509.Certificate, caKey *ecdsa.PrivateKey, r certRequest) error {
 
 // tokens adds the flags for the tokens that members issue.
 func (p *pki) tokens(auth Auth, dir string) error {
+	if auth.Password != "" {
+		// Passwords of tests need not be expensive to guess.
+		p.memberArgs = append(p.memberArgs, "--bcrypt-cost=4")
+	}
 	seconds := int(auth.TokenTTL.Seconds())
 	if !auth.JWT {
 		if seconds > 0 {

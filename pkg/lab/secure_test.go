@@ -43,8 +43,8 @@ func TestMutualTLSWantsTheClientsCertificate(t *testing.T) {
 func TestTokensExpireAfterTheirTTL(t *testing.T) {
 	t.Parallel()
 	for name, auth := range map[string]Auth{
-		"simple": {Password: "secret", TokenTTL: time.Second},
-		"jwt":    {Password: "secret", TokenTTL: time.Second, JWT: true},
+		"simple": {Password: "secret", TokenTTL: 2 * time.Second},
+		"jwt":    {Password: "secret", TokenTTL: 2 * time.Second, JWT: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -54,7 +54,7 @@ func TestTokensExpireAfterTheirTTL(t *testing.T) {
 				t.Error("a put without a user succeeded")
 			}
 			var token string
-			err := within(t, time.Second, func(ctx context.Context) error {
+			err := within(t, 5*time.Second, func(ctx context.Context) error {
 				resp, err := plain.Authenticate(ctx, "root", "secret")
 				if err == nil {
 					token = resp.Token
@@ -68,7 +68,7 @@ func TestTokensExpireAfterTheirTTL(t *testing.T) {
 				t.Errorf("token %q", token)
 			}
 			use := func() error {
-				return within(t, time.Second, func(ctx context.Context) error {
+				return within(t, 5*time.Second, func(ctx context.Context) error {
 					cl, err := clientv3.New(clientv3.Config{Endpoints: c.Endpoints(), Token: token, Logger: zap.NewNop()})
 					if err != nil {
 						return err
@@ -81,9 +81,9 @@ func TestTokensExpireAfterTheirTTL(t *testing.T) {
 			if err := use(); err != nil {
 				t.Fatalf("a fresh token: %v", err)
 			}
-			time.Sleep(2500 * time.Millisecond)
+			time.Sleep(4 * time.Second)
 			if use() == nil {
-				t.Error("the token is still good after 2.5 s")
+				t.Error("the token is still good after 4 s")
 			}
 		})
 	}
@@ -129,7 +129,8 @@ func TestCloseEndsProcessesAndRemovesFiles(t *testing.T) {
 	if err := c.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if took := time.Since(began); took > time.Second {
+	// Members that end in order take longer, one after the other; killed ones don't, on a busy machine either.
+	if took := time.Since(began); took > 5*time.Second {
 		t.Errorf("it took %v", took)
 	}
 	if alive(pids) {

@@ -2,6 +2,7 @@ package lab
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"net"
@@ -26,6 +27,23 @@ func owner(addr net.Addr, pids []int) int {
 		}
 	}
 	return -1
+}
+
+// threadsStopped says whether every thread of a process is stopped, or has ended.
+func threadsStopped(pid int) bool {
+	stats, _ := filepath.Glob(filepath.Join("/proc", strconv.Itoa(pid), "task", "*", "stat"))
+	for _, file := range stats {
+		stat, err := os.ReadFile(file)
+		if err != nil {
+			continue
+		}
+		// The thread's name in parentheses may hold anything; its state follows.
+		end := bytes.LastIndexByte(stat, ')')
+		if end < 0 || end+2 >= len(stat) || !bytes.ContainsRune([]byte("TtZX"), rune(stat[end+2])) {
+			return false
+		}
+	}
+	return true
 }
 
 // socketInode looks an IPv4 address up in the kernel's table, where the address is a number in the host's byte order.
