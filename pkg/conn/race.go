@@ -50,6 +50,7 @@ func (r race[T]) run(ctx context.Context) (v T, winner int, err error) {
 	inner, cancel := context.WithCancel(ctx)
 	v, winner, err = s.loop(ctx, inner)
 	cancel()
+	s.over = true
 	for s.outs > 0 {
 		s.land(ctx, <-s.done)
 	}
@@ -70,6 +71,7 @@ type runner[T any] struct {
 	newest int // the lane started last
 	begun  time.Time
 	told   string
+	over   bool // decided: attempts that end now were cancelled
 }
 
 func (s *runner[T]) loop(ctx, inner context.Context) (v T, winner int, err error) {
@@ -169,9 +171,8 @@ func (s *runner[T]) land(ctx context.Context, f finish[T]) error {
 	if v == final {
 		return f.err
 	}
-	over := ctx.Err() != nil
 	l.last = Attempt{Endpoint: s.names[f.i], Reason: why, Err: cause}
-	if !over {
+	if !s.over && ctx.Err() == nil {
 		s.failed(f.i, why)
 	}
 	l.hopeless = v == hopeless

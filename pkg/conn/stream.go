@@ -11,9 +11,10 @@ import (
 )
 
 const (
-	// pulse is the time between two probes of a stream's member, and the time that each may take. An idle stream costs
-	// one linearizable read of one key per pulse, 2.5 a second; one on which events arrive, one every steady.
-	pulse, pulseLimit = 400 * time.Millisecond, 400 * time.Millisecond
+	// pulse is how long a stream's member may be quiet before it is probed, and pulseLimit the time that a probe may take:
+	// together, and with the way to the next member, less than the second without events that is allowed. An idle
+	// stream costs one linearizable read of one key per pulse; one on which events arrive, one every steady.
+	pulse, pulseLimit = 300 * time.Millisecond, 350 * time.Millisecond
 	// steady is how often a member is probed whose events show that it is alive: they could be old ones.
 	steady = 2 * time.Second
 )

@@ -15,19 +15,31 @@ type watchdog struct {
 
 // run watches member i and returns the one to move to, or i itself when ctx ends.
 func (w watchdog) run(ctx context.Context, i int) int {
-	var last time.Time // the last good probe
 	for {
-		begun := time.Now()
-		if begun.Sub(w.heard()) >= pulse || begun.Sub(last) >= steady {
-			if next := w.check(ctx, i); next != i {
-				return next
-			}
-			last = begun
+		if next := w.check(ctx, i); next != i {
+			return next
 		}
-		if !sleep(ctx, pulse-min(time.Since(begun), pulse)) {
-			return i
+		for probed := time.Now(); ; {
+			due := later(probed, w.heard()).Add(pulse)
+			if forced := probed.Add(steady); forced.Before(due) {
+				due = forced
+			}
+			left := time.Until(due)
+			if left <= 0 {
+				break
+			}
+			if !sleep(ctx, left) {
+				return i
+			}
 		}
 	}
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 // check probes member i, and when it does not answer at once the others too. It returns the first of them that answered
