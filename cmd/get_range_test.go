@@ -85,6 +85,19 @@ func (w *tripwire) Write(p []byte) (int, error) {
 
 func TestGetRangeSurvivesItsMemberAndSeesOneRevision(t *testing.T) {
 	t.Parallel()
+	for name, fault := range map[string]func(*lab.Cluster) error{
+		"killed": func(c *lab.Cluster) error { return c.Kill(0) }, // the first endpoint serves first
+		"hung":   func(c *lab.Cluster) error { return c.Stop(0) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			testSurvives(t, fault)
+		})
+	}
+}
+
+func testSurvives(t *testing.T, fault func(*lab.Cluster) error) {
+	t.Helper()
 	const n = 60000
 	c, cl := rangeCluster(t, 3, n, func(i int) string { return fmt.Sprint(i, strings.Repeat("v", 100)) })
 	var want bytes.Buffer
@@ -92,7 +105,7 @@ func TestGetRangeSurvivesItsMemberAndSeesOneRevision(t *testing.T) {
 		fmt.Fprintf(&want, "%s\n%d%s\n", rangeKey(i), i, strings.Repeat("v", 100))
 	}
 	out := &tripwire{at: 300_000, trip: func() {
-		if err := c.Kill(0); err != nil { // the first endpoint serves first
+		if err := fault(c); err != nil {
 			t.Error(err)
 		}
 		// Keys ahead change, come and go: none of it is at the revision that is being read.
