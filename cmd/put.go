@@ -2,7 +2,6 @@ package cmd
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -155,7 +154,7 @@ func (w putWrite) run(ctx context.Context, c *conn.Cluster, p *output.Printer) e
 	if err != nil {
 		err = fmt.Errorf("put %q: %w", w.key, err)
 		if w.ttl > 0 && !conn.MaybeApplied(err) {
-			err = errors.Join(err, w.undo(ctx, c, lease))
+			err = w.undo(ctx, c, lease, err)
 		}
 		return err
 	}
@@ -165,12 +164,13 @@ func (w putWrite) run(ctx context.Context, c *conn.Cluster, p *output.Printer) e
 	return nil
 }
 
-// undo revokes the lease of a put that was certainly not applied. If that fails too, the lease ends by itself.
-func (w putWrite) undo(ctx context.Context, c *conn.Cluster, lease int64) error {
+// undo revokes the lease of a put that was certainly not applied, and returns why that was. If revoking fails too, the
+// lease ends by itself.
+func (w putWrite) undo(ctx context.Context, c *conn.Cluster, lease int64, why error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
 	if err := c.Revoke(ctx, lease); err != nil {
-		return fmt.Errorf("its lease %x stays until it ends after %v", lease, w.ttl)
+		return fmt.Errorf("%w (its lease %x stays until it ends after %v)", why, lease, w.ttl)
 	}
-	return nil
+	return why
 }
