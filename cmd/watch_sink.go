@@ -142,7 +142,7 @@ func (s *sink) ack(groups []group) error {
 		if g.rev <= s.state.Rev {
 			continue
 		}
-		s.state.Rev = g.rev
+		s.state.Rev, s.state.Anchor = g.rev, nil // the end of a resync leaves no event to remember
 		if n := len(g.events); n > 0 {
 			s.state.Anchor = anchorOf(g.events[n-1])
 		}
