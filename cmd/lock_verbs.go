@@ -92,13 +92,13 @@ func (g *globals) showLocks(ctx context.Context, s lockStore, all []lockRecord) 
 				who += " (" + h.Note + ")"
 			}
 		}
-		fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%d\t%s\t%s\t%s\n", printable(r.Name), r.Rank, state, r.Mode, r.Token, lease, renewed, printable(strings.TrimSpace(who)))
+		fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%d\t%s\t%s\t%s\n", onOneLine(r.Name), r.Rank, state, r.Mode, r.Token, lease, renewed, onOneLine(strings.TrimSpace(who)))
 	}
 	return w.Flush()
 }
 
-// printable keeps control bytes in names away from the terminal.
-func printable(s string) string { q := strconv.Quote(s); return q[1 : len(q)-1] }
+// onOneLine keeps control bytes in names away from the terminal.
+func onOneLine(s string) string { q := strconv.Quote(s); return q[1 : len(q)-1] }
 
 func (s lockStore) fillLease(ctx context.Context, r *lockRecord) {
 	id, err := strconv.ParseInt(r.Lease, 16, 64)
