@@ -31,6 +31,10 @@ func newDel(g *globals) *cobra.Command {
 			if err := o.check(args); err != nil {
 				return err
 			}
+			var err error
+			if o.fence, err = g.parseFence(o.fenceText); err != nil {
+				return err
+			}
 			p, err := g.printer(output.Options{})
 			if err != nil {
 				return err
@@ -55,13 +59,19 @@ func newDel(g *globals) *cobra.Command {
 }
 
 // delOptions are the flags of del.
-type delOptions struct{ prefix, prevKV, fromKey, isRange bool }
+type delOptions struct {
+	prefix, prevKV, fromKey, isRange bool
+
+	fenceText string
+	fence     *fence // nil: none
+}
 
 func (o *delOptions) addFlags(fs *pflag.FlagSet) {
 	fs.BoolVar(&o.prefix, "prefix", false, "delete keys with matching prefix")
 	fs.BoolVar(&o.prevKV, "prev-kv", false, "return deleted key-value pairs")
 	fs.BoolVar(&o.fromKey, "from-key", false, "delete keys that are greater than or equal to the given key using byte compare")
 	fs.BoolVar(&o.isRange, "range", false, "delete range of keys")
+	addFenceFlag(fs, &o.fenceText)
 }
 
 // check refuses what etcdctl refuses, in its words.
@@ -92,7 +102,7 @@ func (o *delOptions) run(ctx context.Context, c *conn.Cluster, args []string, p 
 	if o.prevKV {
 		ops = append(ops, clientv3.WithPrevKV())
 	}
-	resp, err := c.Delete(ctx, key, ops...)
+	resp, err := o.delete(ctx, c, key, ops)
 	if err != nil {
 		return fmt.Errorf("del %q: %w", args[0], err)
 	}
@@ -100,6 +110,15 @@ func (o *delOptions) run(ctx context.Context, c *conn.Cluster, args []string, p 
 		return fmt.Errorf("del %q: deleted, but %w", args[0], err)
 	}
 	return nil
+}
+
+// delete deletes keys, if need be only while a lock is held.
+func (o *delOptions) delete(ctx context.Context, c *conn.Cluster, key string, ops []clientv3.OpOption) (*clientv3.DeleteResponse, error) {
+	if o.fence == nil {
+		return c.Delete(ctx, key, ops...)
+	}
+	resp, err := o.fence.do(ctx, c, clientv3.OpDelete(key, ops...))
+	return resp.Del(), err
 }
 
 // sleep waits for d, or until ctx ends, whose cause it then returns.

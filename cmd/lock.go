@@ -56,6 +56,7 @@ func newLock(g *globals) *cobra.Command {
 	}
 	o.addFlags(cmd.Flags())
 	cmd.Flags().SetInterspersed(false)
+	cmd.AddCommand(lockVerbs(g)...)
 	return cmd
 }
 

@@ -43,6 +43,9 @@ func newPut(g *globals) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if w.fence, err = g.parseFence(o.fence); err != nil {
+				return err
+			}
 			p, err := g.printer(output.Options{})
 			if err != nil {
 				return err
@@ -65,7 +68,7 @@ type putOptions struct {
 	lease                            string
 	prevKV, ignoreValue, ignoreLease bool
 
-	value, ttl         string
+	value, ttl, fence  string
 	hasValue, hasLease bool
 }
 
@@ -76,6 +79,7 @@ func (o *putOptions) addFlags(fs *pflag.FlagSet) {
 	fs.BoolVar(&o.ignoreLease, "ignore-lease", false, "updates the key using its current lease")
 	fs.StringVar(&o.value, "value", "", "the value, for one that begins with '-'")
 	fs.StringVar(&o.ttl, "ttl", "", "put the key under a new lease that ends after this time, such as 30s; a number is seconds")
+	addFenceFlag(fs, &o.fence)
 }
 
 // putWrite is what a put is to do.
@@ -84,6 +88,7 @@ type putWrite struct {
 	ttl        time.Duration // 0: no new lease
 	lease      int64         // given with --lease
 	ops        []clientv3.OpOption
+	fence      *fence // nil: none
 }
 
 // write checks the command line, with etcdctl's words, and reads the value.
@@ -150,7 +155,7 @@ func (w putWrite) run(ctx context.Context, c *conn.Cluster, p *output.Printer) e
 	if lease != 0 {
 		ops = append(ops, clientv3.WithLease(clientv3.LeaseID(lease)))
 	}
-	resp, err := c.Put(ctx, w.key, w.value, ops...)
+	resp, err := w.put(ctx, c, ops)
 	if err != nil {
 		err = fmt.Errorf("put %q: %w", w.key, err)
 		if w.ttl > 0 && !conn.MaybeApplied(err) {
@@ -162,6 +167,15 @@ func (w putWrite) run(ctx context.Context, c *conn.Cluster, p *output.Printer) e
 		return fmt.Errorf("put %q: stored, but %w", w.key, err)
 	}
 	return nil
+}
+
+// put writes the key, if need be only while a lock is held.
+func (w putWrite) put(ctx context.Context, c *conn.Cluster, ops []clientv3.OpOption) (*clientv3.PutResponse, error) {
+	if w.fence == nil {
+		return c.Put(ctx, w.key, w.value, ops...)
+	}
+	resp, err := w.fence.do(ctx, c, clientv3.OpPut(w.key, w.value, ops...))
+	return resp.Put(), err
 }
 
 // undo revokes the lease of a put that was certainly not applied, and returns why that was. If revoking fails too, the

@@ -82,6 +82,8 @@ func (g *globals) run(args []string) int {
 	root := newRoot(g)
 	addExtras(root, g, g.extras)
 	args = expand(root, args)
+	// A lock may have any name, also one that begins a subcommand's.
+	cobra.EnablePrefixMatching = false
 	if !isOwn(root, firstWord(root.PersistentFlags(), args)) {
 		g.mount(root)
 	}
@@ -160,7 +162,7 @@ func newRoot(g *globals) *cobra.Command {
 	root.AddCommand(
 		newGet(g), newPut(g), newDel(g),
 		newWatch(g), newResume(g), newCompactCheck(g), newCheckpoint(g), newVerify(g),
-		newLock(g),
+		newLock(g), newElect(g),
 		newContext(g), newCheckEndpoints(g),
 	)
 	addCompletions(g, root)

@@ -41,8 +41,12 @@ func (a *acquirer) take(ctx context.Context) (stale []string, err error) {
 }
 
 func (a *acquirer) takeOnce(ctx context.Context) (*clientv3.TxnResponse, error) {
+	say := a.put(a.value, clientv3.WithIgnoreLease())
+	if a.r.Proposal != nil {
+		say = clientv3.OpGet(a.key) // those who observe an election would take a second put for a second proposal
+	}
 	then := []clientv3.Op{
-		a.put(a.value, clientv3.WithIgnoreLease()),
+		say,
 		clientv3.OpGet(Prefix(a.r.Name), append(a.ranged(), clientv3.WithMaxCreateRev(a.token))...),
 	}
 	if !a.unmark {

@@ -1,0 +1,209 @@
+package main
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/etcdx/etcdx/pkg/lab"
+)
+
+// class is one class of faults at work.
+type class struct {
+	o       options
+	dir     string
+	cluster *lab.Cluster
+	client  *clientv3.Client
+	lost    atomic.Int64
+
+	mu     sync.Mutex
+	fronts map[int]bool // process IDs of the lock commands
+}
+
+// runClass lets contenders acquire a lock again and again while a fault comes and goes.
+func runClass(ctx context.Context, o options, f fault) (result, error) {
+	dir, err := os.MkdirTemp("", "lockproof-")
+	if err != nil {
+		return result{}, err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	cluster, err := lab.Start(ctx, lab.Config{Heartbeat: 50 * time.Millisecond, Election: 500 * time.Millisecond})
+	if err != nil {
+		return result{}, err
+	}
+	defer func() { _ = cluster.Close() }()
+	client, err := clientv3.New(clientv3.Config{Endpoints: cluster.Direct()})
+	if err != nil {
+		return result{}, err
+	}
+	defer func() { _ = client.Close() }()
+	c := &class{o: o, dir: dir, cluster: cluster, client: client, fronts: map[int]bool{}}
+	began := time.Now()
+	ctx, cancel := context.WithTimeout(ctx, o.longest)
+	defer cancel()
+	var wg sync.WaitGroup
+	for range o.workers {
+		wg.Go(func() { c.contend(ctx) })
+	}
+	wg.Go(func() {
+		for ctx.Err() == nil && c.acquisitions() < o.each {
+			f.do(ctx, c)
+			_ = cluster.Heal()
+			pause(ctx, 300*time.Millisecond)
+		}
+		cancel()
+		_ = cluster.Heal()
+	})
+	wg.Wait()
+	return c.judge(time.Since(began))
+}
+
+// contend runs one lock command after the other.
+func (c *class) contend(ctx context.Context) {
+	self, err := os.Executable()
+	if err != nil {
+		return
+	}
+	for ctx.Err() == nil {
+		args := []string{"lock", "--ttl=" + strconv.Itoa(c.o.ttl), "proof"}
+		if c.o.tool == "etcdx" {
+			args = append(args[:2:2], "-q", "proof")
+		}
+		cmd := exec.Command(c.o.bin, append(args, "--", self, "job", c.dir)...)
+		cmd.Env = append(os.Environ(), "ETCDCTL_ENDPOINTS="+strings.Join(c.cluster.Endpoints(), ","), "XDG_STATE_HOME="+c.dir)
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
+		if cmd.Start() != nil {
+			return
+		}
+		pid := cmd.Process.Pid
+		c.mu.Lock()
+		c.fronts[pid] = true
+		c.mu.Unlock()
+		ended := make(chan struct{})
+		go func() { _ = cmd.Wait(); close(ended) }()
+		select {
+		case <-ended:
+		case <-ctx.Done():
+			c.end(pid, ended)
+		}
+		c.mu.Lock()
+		delete(c.fronts, pid)
+		c.mu.Unlock()
+		if cmd.ProcessState.ExitCode() == 79 {
+			c.lost.Add(1)
+		}
+	}
+}
+
+// end ends a lock command at the end of a class: etcdctl has to be killed, and its command with it.
+func (c *class) end(pid int, ended <-chan struct{}) {
+	_ = syscall.Kill(pid, syscall.SIGCONT)
+	for _, k := range children(pid) {
+		_ = syscall.Kill(k, syscall.SIGCONT)
+	}
+	_ = syscall.Kill(pid, syscall.SIGTERM)
+	select {
+	case <-ended:
+	case <-time.After(10 * time.Second):
+		_ = syscall.Kill(-pid, syscall.SIGKILL)
+		<-ended
+	}
+}
+
+// some returns one of the running lock commands, by chance.
+func (c *class) some() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for pid := range c.fronts { // in random order
+		return pid
+	}
+	return 0
+}
+
+// children returns the processes that pid has started.
+func children(pid int) (found []int) {
+	files, _ := filepath.Glob("/proc/" + strconv.Itoa(pid) + "/task/*/children")
+	for _, file := range files {
+		text, _ := os.ReadFile(file)
+		for _, f := range strings.Fields(string(text)) {
+			if n, err := strconv.Atoi(f); err == nil {
+				found = append(found, n)
+			}
+		}
+	}
+	return found
+}
+
+func (c *class) lines() []string {
+	text, _ := os.ReadFile(c.dir + "/log")
+	return strings.Split(strings.TrimSpace(string(text)), "\n")
+}
+
+func (c *class) acquisitions() (n int) {
+	for _, line := range c.lines() {
+		if strings.HasPrefix(line, "HELD") || strings.HasPrefix(line, "OVERLAP") {
+			n++
+		}
+	}
+	return n
+}
+
+// judge reads the log.
+func (c *class) judge(took time.Duration) (result, error) {
+	r := result{took: took, lost: int(c.lost.Load()), acquisitions: c.acquisitions()}
+	last, unknown := 0, 0
+	for _, line := range c.lines() {
+		what, arg, _ := strings.Cut(line, " ")
+		switch what {
+		case "OVERLAP":
+			r.overlaps++
+		case "HELD":
+			token, _ := strconv.Atoi(arg)
+			if token <= last {
+				r.unordered++
+			}
+			last = token
+		case "COUNTED":
+			r.counter++
+		case "FENCED":
+			r.fenced++
+		case "UNKNOWN":
+			unknown++
+		}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	if err := c.cluster.Ready(ctx); err != nil {
+		return r, err
+	}
+	got, err := c.client.Get(ctx, "counter")
+	if err != nil {
+		return r, err
+	}
+	n := 0
+	if len(got.Kvs) > 0 {
+		n, _ = strconv.Atoi(string(got.Kvs[0].Value))
+	}
+	// A job that was killed between its transaction and its note has counted without saying so: only too few is a lost update.
+	if n < r.counter {
+		r.miscounted = r.counter - n
+	}
+	_ = unknown
+	return r, nil
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}
