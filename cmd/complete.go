@@ -3,6 +3,7 @@ package cmd
 import (
 	"context"
 	"path"
+	"path/filepath"
 	"strings"
 	"time"
 	"unicode"
@@ -38,8 +39,34 @@ func addCompletions(g *globals, root *cobra.Command) {
 			c.ValidArgsFunction = g.completeKeys
 		case "lock", "elect":
 			c.ValidArgsFunction = g.completeLocks
+		case "resume", "compact-check":
+			c.ValidArgsFunction = g.completeCheckpoints
+		case "checkpoint":
+			for _, sub := range c.Commands() {
+				if sub.Name() != "ls" && sub.ValidArgsFunction == nil {
+					sub.ValidArgsFunction = g.completeCheckpoints
+				}
+			}
 		}
 	}
+}
+
+// completeCheckpoints completes the names of the checkpoints in the state directory.
+func (g *globals) completeCheckpoints(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	var err error
+	if g.settings, err = config.Resolve(cmd.Flags(), g.env); err != nil || len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	dir, err := g.checkpointDir()
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	files, _ := filepath.Glob(filepath.Join(dir, "*.checkpoint"))
+	var names []string
+	for _, file := range files {
+		names = append(names, strings.TrimSuffix(filepath.Base(file), ".checkpoint"))
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
 }
 
 // completeKeys completes a key, segment by segment as shells complete paths.

@@ -20,6 +20,7 @@ import (
 
 	"github.com/etcdx/etcdx/pkg/config"
 	"github.com/etcdx/etcdx/pkg/conn"
+	"github.com/etcdx/etcdx/pkg/output"
 )
 
 // asVariable makes a process behave as if it had been called under the name in it. Only "etcdctl" means something.
@@ -32,11 +33,23 @@ func (g *globals) supervise(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
+	stdout := g.streams.Out
+	if f := output.Format(g.settings.Output); f == output.JSONL || f == output.YAML {
+		if err := cmd.Flags().Set("write-out", "json"); err != nil {
+			return err
+		}
+		stdout = &converter{out: stdout, format: f}
+	}
 	child := exec.CommandContext(g.process, self, childArgs(cmd, args)...)
 	child.Args[0] = os.Args[0]
 	child.Env = g.childEnv(cmd)
-	child.Stdin, child.Stdout = g.streams.In, g.streams.Out
-	child.Cancel = func() error { return child.Process.Signal(syscall.SIGTERM) }
+	child.Stdin, child.Stdout = g.streams.In, stdout
+	child.Cancel = func() error {
+		if err := child.Process.Signal(syscall.SIGTERM); err == nil {
+			return nil
+		}
+		return child.Process.Kill() // there is no SIGTERM on Windows
+	}
 	stderr, err := child.StderrPipe()
 	if err != nil {
 		return err
@@ -54,6 +67,35 @@ func (g *globals) supervise(cmd *cobra.Command, args []string) error {
 		return codeError{code: exitSignal + int(s.Signal())}
 	}
 	return verdict(commandWords(cmd), exit.ExitCode(), last)
+}
+
+// converter turns each line of etcdctl's JSON into another format; what is no JSON it passes on.
+type converter struct {
+	out    io.Writer
+	format output.Format
+	line   []byte // begun, but not ended yet
+	some   bool   // whether a document was written
+}
+
+func (c *converter) Write(p []byte) (int, error) {
+	for rest := p; len(rest) > 0; {
+		part, after, ended := bytes.Cut(rest, []byte("\n"))
+		c.line, rest = append(c.line, part...), after
+		if !ended {
+			break
+		}
+		text, err := output.Convert(c.format, c.line)
+		if err != nil {
+			text = append(c.line, '\n')
+		} else if c.some && c.format == output.YAML {
+			text = append([]byte("---\n"), text...)
+		}
+		c.line, c.some = nil, true
+		if _, err := c.out.Write(text); err != nil {
+			return 0, err
+		}
+	}
+	return len(p), nil
 }
 
 // childArgs writes the command line of cmd without the global flags: their values go by childEnv.

@@ -82,6 +82,8 @@ type outcome struct {
 // outcomes lists the special ends before the general ones.
 func outcomes() []outcome {
 	return []outcome{
+		{is: as[*config.UsageError], code: exitUsage, etcdctl: etcdctlArgs},
+		{is: as[*config.ImpossibleError], code: exitImpossible, etcdctl: etcdctlArgs},
 		{is: as[*labMissingError], code: 127, hint: "go install github.com/etcdx/etcdx/cmd/etcdx-lab@latest"},
 		{is: as[*output.WriteError], code: exitFailed, hint: "what was printed is not complete"},
 		{is: as[notFoundError], code: exitNotFound},
@@ -113,8 +115,6 @@ func outcomes() []outcome {
 		{is: as[*lock.TTLError], code: exitImpossible},
 		{is: as[*lock.SlotsError], code: exitImpossible},
 		{is: as[*deadlockError], code: exitImpossible},
-		{is: as[*config.UsageError], code: exitUsage, etcdctl: etcdctlArgs},
-		{is: as[*config.ImpossibleError], code: exitImpossible, etcdctl: etcdctlArgs},
 		{is: as[protectedError], code: exitDenied, hint: "--write allows it"},
 		{is: failedFor(conn.BadLogin, conn.NoPermission, conn.WrongCA, conn.NeedCert, conn.PlainPort, conn.TLSPort), code: exitDenied},
 		{is: failedFor(conn.UnknownHost, conn.NotEtcd), code: exitImpossible},
