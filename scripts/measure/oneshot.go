@@ -12,6 +12,7 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
 
 	"github.com/etcdx/etcdx/pkg/lab"
 )
@@ -198,7 +199,7 @@ func (r *round) waitElected(ctx context.Context, old int) error {
 	ctx, stop := context.WithTimeout(ctx, 30*time.Second)
 	defer stop()
 	survivor := r.c.Direct()[(old+1)%r.c.Len()]
-	cl, err := clientv3.New(clientv3.Config{Endpoints: []string{survivor}, DialTimeout: time.Second})
+	cl, err := clientv3.New(clientv3.Config{Endpoints: []string{survivor}, DialTimeout: time.Second, Logger: zap.NewNop()})
 	if err != nil {
 		return err
 	}

@@ -142,9 +142,7 @@ func (b *bench) waitingGets(ctx context.Context, args []string) chan timedPut {
 // firstAck waits for the first put that the cluster acknowledged.
 func (wr *writer) firstAck(ctx context.Context) (time.Time, error) {
 	for ctx.Err() == nil {
-		wr.mu.Lock()
-		acked := wr.acked
-		wr.mu.Unlock()
+		acked := wr.all()
 		if len(acked) > 0 {
 			return acked[0].at, nil
 		}
