@@ -82,7 +82,7 @@ func (b *bench) outageRound(ctx context.Context, away time.Duration, n int, rows
 			r.failed++
 			continue
 		}
-		r.back = append(r.back, g.began.Add(g.took).Sub(back))
+		r.back = append(r.back, max(0, g.began.Add(g.took).Sub(back)))
 	}
 	stop()
 	return <-wrote
