@@ -9,7 +9,7 @@ test:
 	go test ./...
 
 race:
-	go test -race -short ./...
+	go test -race -short ./pkg/... ./cmd
 
 lint:
 	.ci/run format lint
