@@ -46,7 +46,7 @@ func (d *stage) actLock(ctx context.Context) (err error) {
 	if d.lock, err = d.begin("lock", d.lockArgs()...); err != nil {
 		return err
 	}
-	got, err := until(ctx, 5*time.Second, func() bool { return readTicks(d.file("ticks"), time.Now()).count > 0 })
+	got, err := until(ctx, func() bool { return readTicks(d.file("ticks"), time.Now()).count > 0 })
 	if err != nil {
 		return err
 	}
@@ -73,7 +73,7 @@ func (d *stage) actWatch(ctx context.Context) (err error) {
 		return err
 	}
 	d.told = append(d.told, d.watch.out)
-	got, err := until(ctx, 5*time.Second, func() bool { return state(readTold(d.told...))["demo/greeting"] == "hello" })
+	got, err := until(ctx, func() bool { return state(readTold(d.told...))["demo/greeting"] == "hello" })
 	if err != nil {
 		return err
 	}
@@ -158,7 +158,7 @@ func (d *stage) breakTwo(ctx context.Context) error {
 // claimTold claims that the watch told every one of keys, once and in order.
 func (d *stage) claimTold(ctx context.Context, keys []string) error {
 	var a account
-	_, err := until(ctx, 5*time.Second, func() bool {
+	_, err := until(ctx, func() bool {
 		a = takeAccount(readTold(d.told...), keys)
 		return a.missing == 0
 	})
@@ -182,7 +182,7 @@ func (d *stage) actResume(ctx context.Context) (err error) {
 	}
 	d.told = append(d.told, d.watch.out)
 	var a account
-	got, err := until(ctx, 5*time.Second, func() bool {
+	got, err := until(ctx, func() bool {
 		all := readTold(d.told...)
 		a = takeAccount(all, w.keys)
 		_, there := state(all)["demo/greeting"]
@@ -227,7 +227,7 @@ func (d *stage) actCompact(ctx context.Context) (err error) {
 	}
 	var have map[string]string
 	synced := false
-	_, err = until(ctx, 5*time.Second, func() bool {
+	_, err = until(ctx, func() bool {
 		all := readTold(d.told...)
 		have = state(all)
 		for _, t := range all {
@@ -265,7 +265,7 @@ func (d *stage) actUnlock(ctx context.Context) error {
 	if err := os.WriteFile(d.file("ticks")+stopEnding, nil, 0o600); err != nil {
 		return err
 	}
-	if _, err := until(ctx, 5*time.Second, func() bool { return !d.lock.running() }); err != nil {
+	if _, err := until(ctx, func() bool { return !d.lock.running() }); err != nil {
 		return err
 	}
 	if d.lock.running() {

@@ -195,9 +195,12 @@ func (p *player) running() bool {
 	}
 }
 
-// until waits until ok, for at most limit; it returns whether it came so far. The error is that of ctx.
-func until(ctx context.Context, limit time.Duration, ok func() bool) (bool, error) {
-	for deadline := time.Now().Add(limit); !ok(); {
+// patience is how long the demo waits for something that should happen soon, on a busy machine.
+const patience = 10 * time.Second
+
+// until waits until ok, for at most patience; it returns whether it came so far. The error is that of ctx.
+func until(ctx context.Context, ok func() bool) (bool, error) {
+	for deadline := time.Now().Add(patience); !ok(); {
 		if time.Now().After(deadline) {
 			return false, nil
 		}

@@ -172,8 +172,11 @@ func detach(ctx context.Context, stderr io.Writer, p place) error {
 	if err := child.Start(); err != nil {
 		return err
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- child.Wait() }()
+	ended := make(chan struct{})
+	go func() {
+		_ = child.Wait()
+		close(ended)
+	}()
 	for {
 		if r, err := p.load(); err == nil && r.Pid == child.Process.Pid {
 			fmt.Fprintf(stderr, "etcdx: lab %q is up, in process %d\n", p.name, r.Pid)

@@ -57,7 +57,7 @@ func (g *guard) release() error {
 }
 
 // runGuard is the guard's process: it learns from in what is there, and removes it when in ends.
-func runGuard(in io.Reader) int {
+func runGuard(in io.Reader) {
 	signal.Ignore(os.Interrupt)
 	ignoreHangup()
 	dir, pids := "", map[int]bool{}
@@ -79,17 +79,16 @@ func runGuard(in io.Reader) int {
 		}
 	}
 	if dir == "" {
-		return 0
+		return
 	}
 	// A member that is just being killed may still make a file.
+	look := time.NewTicker(20 * time.Millisecond)
+	defer look.Stop()
 	for range 50 {
-		if os.RemoveAll(dir) == nil && len(pids) == 0 {
-			break
+		err := os.RemoveAll(dir)
+		if err == nil && !alive(pids) {
+			return
 		}
-		if _, err := os.Stat(dir); os.IsNotExist(err) && !alive(pids) {
-			break
-		}
-		time.Sleep(20 * time.Millisecond)
+		<-look.C
 	}
-	return 0
 }

@@ -20,7 +20,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -240,9 +239,3 @@ func (c *Cluster) scheme() string {
 }
 
 func name(i int) string { return "m" + strconv.Itoa(i+1) }
-
-// portOf returns the port in an address that this package made.
-func portOf(addr string) string {
-	_, port, _ := net.SplitHostPort(addr)
-	return port
-}

@@ -20,7 +20,8 @@ func RunIfMember() (code int, was bool) {
 		etcdmain.Main(append([]string{"etcd"}, os.Args[1:]...))
 		return 0, true
 	case roleGuard:
-		return runGuard(os.Stdin), true
+		runGuard(os.Stdin)
+		return 0, true
 	}
 	return 0, false
 }

@@ -16,8 +16,14 @@ func (p *process) stop() error {
 	if err := p.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
 		return err
 	}
-	for deadline := time.Now().Add(stopTimeout); !threadsStopped(p.cmd.Process.Pid); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
+	look := time.NewTicker(time.Millisecond)
+	defer look.Stop()
+	timeout := time.NewTimer(stopTimeout)
+	defer timeout.Stop()
+	for !threadsStopped(p.cmd.Process.Pid) {
+		select {
+		case <-look.C:
+		case <-timeout.C:
 			return errors.New("it does not stop")
 		}
 	}
