@@ -15,7 +15,7 @@ func TestWatchdog(t *testing.T) {
 		fails bool          // then with an error
 		from  time.Duration // from then on
 	}
-	well := member{takes: ms}
+	well, second := member{takes: ms}, member{takes: 2 * ms}
 	cases := []struct {
 		name   string
 		sick   member   // member 0 is well until sick.from
@@ -23,13 +23,13 @@ func TestWatchdog(t *testing.T) {
 		events time.Duration
 		next   int
 	}{
-		{"all is well", member{from: time.Hour}, []member{well, well}, 0, 0},
-		{"it falls silent", member{takes: time.Hour, from: time.Second}, []member{well, well}, 0, 1},
-		{"it has no leader", member{takes: ms, fails: true, from: time.Second}, []member{well, {takes: 2 * ms}}, 0, 1},
+		{"all is well", member{from: time.Hour}, []member{well, second}, 0, 0},
+		{"it falls silent", member{takes: time.Hour, from: time.Second}, []member{well, second}, 0, 1},
+		{"it has no leader", member{takes: ms, fails: true, from: time.Second}, []member{well, second}, 0, 1},
 		{"nobody answers: an election", member{takes: time.Hour, from: time.Second}, []member{{takes: time.Hour}, {takes: ms, fails: true}}, 0, 0},
 		{"the second of the others answers", member{takes: time.Hour, from: time.Second}, []member{{takes: time.Hour}, well}, 0, 2},
-		{"slow, but in time", member{takes: 340 * ms, from: time.Second}, []member{well, well}, 0, 0},
-		{"silent to probes while events arrive: found out by the steady probe", member{takes: time.Hour, from: time.Second}, []member{well, well}, 50 * ms, 1},
+		{"slow, but in time", member{takes: 340 * ms, from: time.Second}, []member{well, second}, 0, 0},
+		{"silent to probes while events arrive: found out by the steady probe", member{takes: time.Hour, from: time.Second}, []member{well, second}, 50 * ms, 1},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
