@@ -156,7 +156,7 @@ func TestGetRangeCompactedOnTheWay(t *testing.T) {
 func TestGetRangeWaitsForItsReader(t *testing.T) {
 	t.Parallel()
 	c, _ := rangeCluster(t, 1, 20000, func(int) string { return strings.Repeat("v", 200) })
-	out := &tripwire{at: 1_000_000, trip: func() { time.Sleep(1500 * time.Millisecond) }}
+	out := &tripwire{at: 1_000_000, trip: func() { <-time.After(1500 * time.Millisecond) }} // the delay is the fault
 	if code, stderr := runGet(t.Context(), c, out, "--prefix", "r/", "--command-timeout", "1s"); code != exitOK {
 		t.Errorf("exit code %d: %s", code, stderr)
 	}
