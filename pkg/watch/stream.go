@@ -10,6 +10,7 @@ import (
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/protobuf/proto"
 )
 
 // stream is one raw watch on one member.
@@ -58,7 +59,7 @@ func (s *stream) run(ctx context.Context) error {
 func (s *stream) create() *pb.WatchRequest {
 	return &pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{CreateRequest: &pb.WatchCreateRequest{
 		Key: s.w.Range.Key, RangeEnd: s.w.Range.End, StartRevision: s.cur.Start(),
-		PrevKv: s.w.PrevKV, ProgressNotify: s.w.ProgressNotify, Fragment: s.w.Fragment,
+		PrevKv: s.w.PrevKV, ProgressNotify: s.w.ProgressNotify, Fragment: s.w.Fragment && !s.w.whole,
 	}}}
 }
 
@@ -198,6 +199,9 @@ func (s *stream) take(r received) (moved, answered bool, err error) {
 	if r.err != nil {
 		return false, false, r.err
 	}
+	if s.reshape(r.resp) {
+		return false, false, errReshape
+	}
 	step, err := s.cur.Apply(r.resp)
 	if err != nil || step.Events == nil && step.Progress == 0 {
 		return false, false, err
@@ -209,6 +213,33 @@ func (s *stream) take(r received) (moved, answered bool, err error) {
 	s.held = append(s.held, it)
 	s.flush()
 	return true, step.Progress > 0 && r.resp.GetWatchId() == -1, nil
+}
+
+// errReshape ends a stream to open it again with, or without, fragments.
+var errReshape = errors.New("reopening the stream with messages of another size")
+
+const (
+	// smallEvents is the number of events in one fragment, of 1.5 MiB, from which on fragments cost more than they save:
+	// the server measures the whole fragment anew for every event that it adds (server/etcdserver/api/v3rpc/watch.go,
+	// sendFragments, v3.7).
+	smallEvents = 3000
+	// bigMessage is the size, in bytes, from which on a message is better cut up.
+	bigMessage = 32 << 20
+)
+
+// reshape says whether messages should come in another size than resp did. The stream begins again before resp then.
+func (s *stream) reshape(resp *pb.WatchResponse) bool {
+	switch {
+	case !s.w.Fragment:
+		return false
+	case resp.GetFragment() && len(resp.GetEvents()) > smallEvents:
+		s.w.whole = true
+		return true
+	case s.w.whole && len(resp.GetEvents()) > 0 && proto.Size(resp) > bigMessage && len(resp.GetEvents()) < smallEvents:
+		s.w.whole = false
+		return true
+	}
+	return false
 }
 
 func (s *stream) flush() {

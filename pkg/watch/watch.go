@@ -117,6 +117,8 @@ type Watcher struct {
 	KV     KV
 	// Guard is the history that every new stream must belong to; nil: any will do. The watch keeps it up to date.
 	Guard *Evidence
+
+	whole bool // Fragment, but the events are so small that messages come whole
 }
 
 // errFull ends a stream whose queue stayed full: the backlog then waits in the cluster's history, not in memory.
@@ -169,7 +171,7 @@ func (w *Watcher) produce(ctx context.Context, cur *Cursor, q *queue) error {
 			s := &stream{w: w, cur: cur, q: q, member: m}
 			end = s.run(ctx)
 			held = s.held
-			if final(end) || errors.Is(end, errFull) {
+			if final(end) || errors.Is(end, errFull) || errors.Is(end, errReshape) {
 				return nil // no other member would do better
 			}
 			return end
@@ -182,6 +184,7 @@ func (w *Watcher) produce(ctx context.Context, cur *Cursor, q *queue) error {
 			if err := q.drain(ctx, held); err != nil {
 				return err
 			}
+		case errors.Is(end, errReshape):
 		case final(end):
 			return end
 		case err != nil:

@@ -1,0 +1,276 @@
+// Command watchbench measures a watch with a checkpoint beside etcdctl's: the replay of a long history, a backlog in front
+// of a handler that does not read, and the bytes that a resync after a compaction takes from the network:
+//
+//	go run ./scripts/watchbench -etcdx PROGRAM -etcdctl PROGRAM
+package main
+
+import (
+	"bufio"
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/etcdx/etcdx/pkg/lab"
+)
+
+type bench struct {
+	etcdx, etcdctl, dir string
+	events, backlogMB   int
+	runs                int
+	only                string
+	cluster             *lab.Cluster
+	client              *clientv3.Client
+}
+
+func main() {
+	if code, was := lab.RunIfMember(); was {
+		os.Exit(code)
+	}
+	var b bench
+	flag.StringVar(&b.etcdx, "etcdx", "etcdx", "the etcdx to measure")
+	flag.StringVar(&b.etcdctl, "etcdctl", "etcdctl", "the etcdctl to measure it against")
+	flag.IntVar(&b.events, "events", 500_000, "events to replay")
+	flag.IntVar(&b.backlogMB, "backlog", 1000, "megabytes in front of the handler that does not read")
+	flag.IntVar(&b.runs, "runs", 3, "runs of each replay")
+	flag.StringVar(&b.only, "only", "", "replay, resync or backlog (default: all)")
+	flag.Parse()
+	if err := b.run(context.Background()); err != nil {
+		fmt.Fprintln(os.Stderr, "watchbench:", err)
+		os.Exit(1)
+	}
+}
+
+func (b *bench) run(ctx context.Context) error {
+	var err error
+	if b.dir, err = os.MkdirTemp("", "watchbench-"); err != nil {
+		return err
+	}
+	defer os.RemoveAll(b.dir)
+	for _, step := range b.steps() {
+		if b.cluster, err = lab.Start(ctx, lab.Config{Members: 1, Args: []string{"--quota-backend-bytes=8000000000"}}); err != nil {
+			return err
+		}
+		if b.client, err = clientv3.New(clientv3.Config{Endpoints: b.cluster.Direct()}); err == nil {
+			err = step(ctx)
+			_ = b.client.Close()
+		}
+		_ = b.cluster.Close()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// steps are the measurements that were asked for.
+func (b *bench) steps() (steps []func(context.Context) error) {
+	for _, s := range []struct {
+		name string
+		run  func(context.Context) error
+	}{{"replay", b.replay}, {"resync", b.resync}, {"backlog", b.backlog}} {
+		if b.only == "" || b.only == s.name {
+			steps = append(steps, s.run)
+		}
+	}
+	return steps
+}
+
+// fill puts n keys of size bytes, 100 to a revision.
+func (b *bench) fill(ctx context.Context, n, size, distinct int) error {
+	value := strings.Repeat("x", size)
+	for at := 0; at < n; at += 100 {
+		var ops []clientv3.Op
+		for i := at; i < min(at+100, n); i++ {
+			ops = append(ops, clientv3.OpPut(fmt.Sprintf("b/%07d", i%distinct), value))
+		}
+		if _, err := b.client.Txn(ctx).Then(ops...).Commit(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// start runs a program against addr, with its standard output in a pipe.
+func (b *bench) start(program, addr string, args ...string) (*exec.Cmd, io.Reader, error) {
+	cmd := exec.Command(program, args...)
+	cmd.Env = append(os.Environ(), "ETCDCTL_ENDPOINTS="+addr, "XDG_STATE_HOME="+b.dir)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, nil, err
+	}
+	return cmd, out, cmd.Start()
+}
+
+// replay times how long both take to print the whole history.
+func (b *bench) replay(ctx context.Context) error {
+	if err := b.fill(ctx, b.events, 64, 1000); err != nil {
+		return err
+	}
+	for i := range b.runs {
+		for _, p := range []struct {
+			name, program string
+			args          []string
+		}{
+			{"etcdctl", b.etcdctl, []string{"watch", "--prefix", "b/", "--rev", "1"}},
+			{"etcdx with a checkpoint", b.etcdx, []string{"watch", "--prefix", "b/", "--checkpoint", fmt.Sprintf("%s/replay%d", b.dir, i), "--start", "2"}},
+		} {
+			begun := time.Now()
+			cmd, out, err := b.start(p.program, b.cluster.Endpoint(0), p.args...)
+			if err != nil {
+				return err
+			}
+			lines := bufio.NewReaderSize(out, 1<<20)
+			for n := 0; n < 3*b.events; {
+				text, err := lines.ReadSlice('\n')
+				if err != nil {
+					return fmt.Errorf("%s after %d lines: %w", p.name, n, err)
+				}
+				if len(text) > 0 {
+					n++
+				}
+			}
+			took := time.Since(begun)
+			_ = cmd.Process.Signal(syscall.SIGTERM)
+			_ = cmd.Wait()
+			fmt.Printf("replay of %d events, %s: %.2f s, %.0f events/s, peak memory %d MiB\n",
+				b.events, p.name, took.Seconds(), float64(b.events)/took.Seconds(), peakKiB(cmd)/1024)
+		}
+	}
+	return nil
+}
+
+func peakKiB(cmd *exec.Cmd) int64 {
+	if u, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
+		return u.Maxrss
+	}
+	return 0
+}
+
+// meter is a relay that counts what comes from the server.
+type meter struct {
+	net.Listener
+	bytes atomic.Int64
+}
+
+func newMeter(to string) (*meter, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	m := &meter{Listener: l}
+	go func() {
+		for {
+			near, err := l.Accept()
+			if err != nil {
+				return
+			}
+			far, err := net.Dial("tcp", to)
+			if err != nil {
+				_ = near.Close()
+				continue
+			}
+			go func() { _, _ = io.Copy(far, near); _ = far.Close() }()
+			go func() {
+				n, _ := io.Copy(near, io.TeeReader(far, counter{&m.bytes}))
+				_ = n
+				_ = near.Close()
+			}()
+		}
+	}()
+	return m, nil
+}
+
+type counter struct{ n *atomic.Int64 }
+
+func (c counter) Write(b []byte) (int, error) { c.n.Add(int64(len(b))); return len(b), nil }
+
+// resync counts the bytes of a first synchronization of 100,000 keys, and of one after a compaction with 10 changed.
+func (b *bench) resync(ctx context.Context) error {
+	const keys = 100_000
+	if err := b.fill(ctx, keys, 1024, keys); err != nil {
+		return err
+	}
+	m, err := newMeter(b.cluster.Endpoint(0))
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	args := []string{"watch", "--prefix", "b/", "--checkpoint", filepath.Join(b.dir, "resync"), "-w", "jsonl"}
+	var full int64
+	for _, what := range []string{"first synchronization", "resync after 10 of them changed", "resync after 10 changed and 1 vanished"} {
+		before, begun := m.bytes.Load(), time.Now()
+		cmd, out, err := b.start(b.etcdx, m.Addr().String(), args...)
+		if err != nil {
+			return err
+		}
+		lines := bufio.NewScanner(out)
+		lines.Buffer(nil, 4<<20)
+		events := 0
+		for lines.Scan() && !strings.Contains(lines.Text(), "sync_end") {
+			events++
+		}
+		took, n := time.Since(begun), m.bytes.Load()-before
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		_ = cmd.Wait()
+		if full == 0 {
+			full = n
+		}
+		fmt.Printf("%s (%d keys of 1 KiB): %d events, %d bytes = %.2f %% of the first, %.1f s\n", what, keys, events-1, n, 100*float64(n)/float64(full), took.Seconds())
+		if what != "first synchronization" {
+			if _, err := b.client.Delete(ctx, "b/0000500"); err != nil {
+				return err
+			}
+		}
+		var rev int64
+		for i := range 10 {
+			resp, err := b.client.Put(ctx, fmt.Sprintf("b/%07d", i*1000+7), strings.Repeat("y", 1024))
+			if err != nil {
+				return err
+			}
+			rev = resp.Header.GetRevision()
+		}
+		if _, err := b.client.Compact(ctx, rev); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// backlog lets a watch run into a reader that does not read.
+func (b *bench) backlog(ctx context.Context) error {
+	if err := b.fill(ctx, b.backlogMB*10, 100_000, 100); err != nil {
+		// 100 values of 100 kB are more than a request may have: smaller ones.
+		if err := b.fill(ctx, b.backlogMB*100, 10_000, 100); err != nil {
+			return err
+		}
+	}
+	for _, p := range []struct {
+		name, program string
+		args          []string
+	}{
+		{"etcdx", b.etcdx, []string{"watch", "--prefix", "b/", "--checkpoint", filepath.Join(b.dir, "backlog"), "--start", "2"}},
+		{"etcdctl", b.etcdctl, []string{"watch", "--prefix", "b/", "--rev", "1"}},
+	} {
+		cmd, _, err := b.start(p.program, b.cluster.Endpoint(0), p.args...)
+		if err != nil {
+			return err
+		}
+		time.Sleep(20 * time.Second)
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		fmt.Printf("backlog of %d MB in front of a handler that does not read, %s: peak memory %d MiB\n", b.backlogMB, p.name, peakKiB(cmd)/1024)
+	}
+	return nil
+}
