@@ -140,6 +140,8 @@ func (o *lockOptions) addFlags(fs *pflag.FlagSet) {
 	fs.BoolVarP(&o.verbose, "verbose", "v", false, "say what happens to the lock")
 	fs.BoolVar(&o.sdNotify, "sd-notify", false, "tell systemd: ready when acquired, and a watchdog beat for every renewal")
 	fs.StringVar(&o.metricsFile, "metrics-file", "", "keep Prometheus text in this file")
+	fs.BoolVar(&o.detach, "detach", false, "print the lock's variables for eval, and keep it while --while-pid lives, or until unlock")
+	fs.IntVar(&o.whilePID, "while-pid", 0, "process that a detached lock lives with; when the lock is lost it is ended")
 	fs.BoolVar(&o.noGuard, "no-guard", false, "do without the second process that ends the command when this one cannot")
 }
 
@@ -161,6 +163,8 @@ func (o *lockOptions) request(g *globals) (lock.Request, error) {
 	switch {
 	case o.name == "":
 		return r, badArgs("a lock needs a name")
+	case o.detach && (len(o.command) > 0 || o.whilePID <= 0 || o.noGuard || !canGuard):
+		return r, usageError{text: "--detach needs --while-pid, and no command", hint: `eval "$(etcdx lock --detach --while-pid $$ NAME)"`}
 	case o.shared && o.slots > 0:
 		return r, badArgs("--shared and --slots are two kinds of lock: choose one")
 	case o.weight != 1 && o.slots == 0:

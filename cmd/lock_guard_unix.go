@@ -45,7 +45,7 @@ func (l *lockRun) asFront(ctx context.Context) error {
 	signals := make(chan os.Signal, 16)
 	signal.Notify(signals, forwarded()...)
 	defer signal.Stop(signals)
-	f, err := l.startKeeper(onTerminal())
+	f, err := l.startKeeper(onTerminal() && !l.o.detach)
 	if err != nil {
 		return fmt.Errorf("start the keeper process: %w", err)
 	}
@@ -90,6 +90,9 @@ func (l *lockRun) startKeeper(terminal bool) (*front, error) {
 	cmd.ExtraFiles = []*os.File{controlEnd, reportsEnd}
 	// In a group of its own, it survives a SIGKILL to the front's group. On a terminal it has to see the same signals.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: !terminal}
+	if l.o.detach {
+		cmd.SysProcAttr, cmd.Stdin, cmd.Stdout = &syscall.SysProcAttr{Setsid: true}, nil, nil
+	}
 	if err := cmd.Start(); err != nil {
 		return nil, errors.Join(err, control.Close(), reports.Close())
 	}
@@ -104,6 +107,9 @@ func (l *lockRun) startKeeper(terminal bool) (*front, error) {
 
 func (f *front) close() {
 	_, _ = f.control.Close(), f.reports.Close()
+	if f.l.o.detach && f.last.TTL > 0 && !f.last.Done {
+		return // the keeper lives on
+	}
 	for range f.news { //nolint:revive // empties it, so that its writer ends
 	}
 	f.wg.Wait()
@@ -124,6 +130,13 @@ func (f *front) watch(ctx context.Context, signals <-chan os.Signal) error {
 				break
 			}
 			f.last = f.last.merge(r)
+			if l := f.l; l.o.detach && r.TTL > 0 {
+				timer.Stop()
+				if _, err := fmt.Fprintln(f.control, detachWord); err != nil {
+					return f.takeOver(ctx, "does not listen")
+				}
+				return l.exports(f.last)
+			}
 		case <-f.ended:
 			timer.Stop()
 			return f.keeperEnded(ctx)
@@ -255,22 +268,34 @@ func (l *lockRun) asKeeper(ctx context.Context, mode string) error {
 	l.signals, l.alone = sieve.out, alone
 	go sieve.run()
 	go func() {
-		readSignals(control, sieve.in)
-		die(errAlone)
+		if !readSignals(control, sieve.in) {
+			die(errAlone)
+		}
 	}()
 	err := l.g.exitOf(l.connectAndRun(ctx))
 	r.tell(guardReport{Done: true})
 	return err
 }
 
-// readSignals passes on the signals that the front names, until it dies.
-func readSignals(control *os.File, to chan<- os.Signal) {
+// detachWord is what the front says when its end is meant to be.
+const detachWord = "detached"
+
+// readSignals passes on the signals that the front names, until it dies. It returns whether that was meant to be.
+func readSignals(control *os.File, to chan<- os.Signal) (detached bool) {
 	lines := bufio.NewScanner(control)
 	for lines.Scan() {
+		detached = detached || lines.Text() == detachWord
 		if n, err := strconv.Atoi(lines.Text()); err == nil {
 			to <- syscall.Signal(n)
 		}
 	}
+	return detached
+}
+
+// processRuns says whether there is a process with this ID.
+func processRuns(pid int) bool {
+	err := syscall.Kill(pid, 0)
+	return err == nil || errors.Is(err, syscall.EPERM)
 }
 
 // signalSieve lets through the signals that are meant for the command and have not reached it.

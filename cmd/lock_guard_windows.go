@@ -22,3 +22,6 @@ func signalNumber(sig os.Signal) int {
 
 // termSignal returns what asks a command to end: there is nothing but killing.
 func (o *lockOptions) termSignal() (os.Signal, error) { return os.Kill, nil }
+
+// processRuns is not needed here: there are no detached locks.
+func processRuns(int) bool { return false }

@@ -54,7 +54,9 @@ func (l *lockRun) run() error {
 	l.say.held(held)
 	stop := l.report(held)
 	var result error
-	if len(l.o.command) == 0 {
+	if l.o.detach {
+		result = held.Run(l.alone, l.detached())
+	} else if len(l.o.command) == 0 {
 		result = held.Run(l.alone, l.untilSignal(held))
 	} else {
 		result = held.Run(l.alone, l.command(held))

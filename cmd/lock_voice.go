@@ -218,6 +218,9 @@ func (o *lockOptions) holder() lock.Holder {
 	if u, err := user.Current(); err == nil {
 		h.User = u.Username
 	}
+	if o.detach {
+		h.PID, h.Detached = os.Getpid(), true // the keeper: the other process ends
+	}
 	if len(o.command) > 0 {
 		h.Command = filepath.Base(o.command[0])
 		if o.showArgs {

@@ -162,7 +162,7 @@ func newRoot(g *globals) *cobra.Command {
 	root.AddCommand(
 		newGet(g), newPut(g), newDel(g),
 		newWatch(g), newResume(g), newCompactCheck(g), newCheckpoint(g), newVerify(g),
-		newLock(g), newElect(g),
+		newLock(g), newElect(g), newUnlock(g),
 		newContext(g), newCheckEndpoints(g),
 	)
 	addCompletions(g, root)

@@ -25,6 +25,8 @@ type Holder struct {
 	AcquireTime time.Time `json:"acquire_time,omitzero"`
 	UpdateTime  time.Time `json:"update_time"`
 	Note        string    `json:"note,omitempty"`
+	// Detached says that the holder is a process without a command: see PID.
+	Detached bool `json:"detached,omitempty"`
 	// AskedBy is who requested the lock.
 	AskedBy string `json:"asked_by,omitempty"`
 }

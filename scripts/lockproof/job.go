@@ -42,7 +42,7 @@ func job(args []string) int {
 	if rand.IntN(3) == 0 {
 		count(dir, key, token)
 	}
-	if rand.IntN(12) == 0 {
+	if rand.IntN(25) == 0 {
 		time.Sleep(time.Duration(2+rand.IntN(5)) * time.Second) // long enough for a lease to end meanwhile
 	} else {
 		time.Sleep(time.Duration(rand.IntN(20)) * time.Millisecond)

@@ -41,7 +41,7 @@ func runClass(ctx context.Context, o options, f fault) (result, error) {
 		return result{}, err
 	}
 	defer func() { _ = cluster.Close() }()
-	client, err := clientv3.New(clientv3.Config{Endpoints: cluster.Direct()})
+	client, err := clientv3.New(clientv3.Config{Endpoints: cluster.Endpoints()})
 	if err != nil {
 		return result{}, err
 	}
