@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -169,10 +168,7 @@ func newCheckpointSet(g *globals) *cobra.Command {
 			s := file.State()
 			// What the anchor and the index say belongs to the old position.
 			s.Rev, s.Anchor, s.Phase, s.Updated, s.Writer = rev, nil, phaseLive, time.Now().UTC(), thisWriter()
-			err = os.Remove(indexPath(file.Path()))
-			if errors.Is(err, fs.ErrNotExist) {
-				err = nil
-			}
+			err = checkpoint.RemoveIndex(indexPath(file.Path()))
 			return errors.Join(err, file.Put(s), file.Close())
 		},
 	}
@@ -197,10 +193,7 @@ func newCheckpointRm(g *globals) *cobra.Command {
 			if err := os.Remove(path); err != nil {
 				return err
 			}
-			if err := os.Remove(indexPath(path)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				return err
-			}
-			return nil
+			return checkpoint.RemoveIndex(indexPath(path))
 		},
 	}
 }

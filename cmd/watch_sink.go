@@ -198,6 +198,12 @@ func (s *sink) put() error {
 	if now.Sub(s.synced) >= syncEvery {
 		return s.flush()
 	}
+	// The index goes first: with the checkpoint ahead of it, a compaction in between would leave keys that nobody knows of.
+	if s.index != nil && s.state.Phase == phaseLive {
+		if err := s.index.Log(s.fed); err != nil {
+			return err
+		}
+	}
 	return s.file.Put(s.state)
 }
 

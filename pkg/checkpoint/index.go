@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"slices"
 	"time"
@@ -26,13 +27,16 @@ type Entry struct {
 }
 
 // Index is the set of keys that a watch's handler knows of, on disk beside the checkpoint. After a compaction it tells
-// which keys are gone. It may lag behind its checkpoint by what came since the last Flush, and says so by Rev; a watch
-// that feeds it again from there makes it whole. It belongs to one goroutine.
+// which keys are gone. It may lag behind its checkpoint by what came since the last Log or Flush, and says so by Rev; a
+// watch that feeds it again from there makes it whole. It belongs to one goroutine.
 type Index struct {
 	db      *bbolt.DB
+	log     *indexLog
 	pending map[string]*Known // nil: deleted
-	rev     int64             // of what is on disk
-	count   int64             // of what is on disk
+	fresh   []string          // the keys in pending that the log lacks
+	base    int64             // revision of the database
+	rev     int64             // of database and log together
+	count   int64             // of the database
 }
 
 const (
@@ -66,6 +70,20 @@ func openIndex(path string) (*Index, error) {
 	if err := db.Update(x.init); err != nil {
 		return nil, errors.Join(&WriteError{path, err}, db.Close())
 	}
+	if x.log, err = openIndexLog(path + ".log"); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	x.base = x.rev
+	err = x.log.replay(func(base, rev int64, changes map[string]*Known) {
+		// Else Flush had written it and was killed before it cleared the log, or the database is a new one.
+		if base == x.base {
+			maps.Copy(x.pending, changes)
+			x.rev = rev
+		}
+	})
+	if err != nil {
+		return nil, errors.Join(err, x.Close())
+	}
 	return x, nil
 }
 
@@ -95,14 +113,31 @@ func (x *Index) putMeta(tx *bbolt.Tx) error {
 	return tx.Bucket(bucketMeta()).Put(metaState(), b)
 }
 
-// Rev is the revision up to which the index on disk is whole.
+// Rev is the revision up to which the index is whole after the death of this process.
 func (x *Index) Rev() int64 { return x.rev }
 
 // Set records what is known of key now.
-func (x *Index) Set(key []byte, k Known) { x.pending[string(key)] = &k }
+func (x *Index) Set(key []byte, k Known) { x.change(string(key), &k) }
 
 // Delete forgets key.
-func (x *Index) Delete(key []byte) { x.pending[string(key)] = nil }
+func (x *Index) Delete(key []byte) { x.change(string(key), nil) }
+
+func (x *Index) change(key string, k *Known) {
+	x.pending[key] = k
+	x.fresh = append(x.fresh, key)
+}
+
+// Log writes what was recorded where it survives the death of this process, as the state at revision rev.
+func (x *Index) Log(rev int64) error {
+	if len(x.fresh) == 0 && rev <= x.rev {
+		return nil
+	}
+	if err := x.log.append(x.base, rev, x.fresh, x.pending); err != nil {
+		return err
+	}
+	x.fresh, x.rev = x.fresh[:0], max(rev, x.rev)
+	return nil
+}
 
 // Pending is the number of keys that wait for Flush.
 func (x *Index) Pending() int { return len(x.pending) }
@@ -134,7 +169,8 @@ func (x *Index) Flush(rev int64) error {
 		return &WriteError{x.db.Path(), err}
 	}
 	clear(x.pending)
-	return nil
+	x.fresh, x.base = nil, rev
+	return x.log.clear()
 }
 
 func (x *Index) write(b *bbolt.Bucket, key []byte, k *Known) error {
@@ -234,5 +270,15 @@ func (x *Index) Page(from []byte, n int) ([]Entry, error) {
 	return page[:min(n, len(page))], err
 }
 
-// Close lets the index go. What waits for Flush is lost, and learnt again.
-func (x *Index) Close() error { return x.db.Close() }
+// Close lets the index go. What waits for Log or Flush is lost, and learnt again.
+func (x *Index) Close() error { return errors.Join(x.log.file.Close(), x.db.Close()) }
+
+// RemoveIndex removes the index at path, if there is one.
+func RemoveIndex(path string) error {
+	for _, file := range []string{path, path + ".log"} {
+		if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}

@@ -31,7 +31,11 @@ func TestIndexAgainstAMap(t *testing.T) {
 			delete(now, key)
 		case n < 99:
 			rev++
-			if err := x.Flush(rev); err != nil {
+			save := x.Flush
+			if n < 98 {
+				save = x.Log
+			}
+			if err := save(rev); err != nil {
 				t.Fatal(err)
 			}
 			flushed = maps.Clone(now)
@@ -105,5 +109,55 @@ func TestDamagedIndexIsPutAside(t *testing.T) {
 	}
 	if _, err := os.Stat(p + ".bad"); err != nil {
 		t.Error(err)
+	}
+}
+
+// A record that was cut off, or whose bytes are wrong, ends the log; the records before it count.
+func TestIndexLogEndsWhereItIsDamaged(t *testing.T) {
+	for name, damage := range map[string]func([]byte) []byte{
+		"cut off":    func(b []byte) []byte { return b[:len(b)-3] },
+		"wrong byte": func(b []byte) []byte { b[len(b)-1] ^= 1; return b },
+		"more":       func(b []byte) []byte { return append(b, 0, 0, 0) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := filepath.Join(t.TempDir(), "keys")
+			x, err := OpenIndex(p)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := map[string]Known{}
+			for i := range 3 {
+				k := Known{Create: int64(i), Mod: int64(i), Version: 1}
+				x.Set([]byte{byte('a' + i)}, k)
+				if i < 2 || name == "more" {
+					want[string(rune('a'+i))] = k
+				}
+				if err := x.Log(int64(i + 1)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := x.Close(); err != nil {
+				t.Fatal(err)
+			}
+			b, err := os.ReadFile(p + ".log")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(p+".log", damage(b), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			for range 2 { // the second time it is whole again
+				if x, err = OpenIndex(p); err != nil {
+					t.Fatal(err)
+				}
+				if x.Rev() != int64(len(want)) {
+					t.Errorf("revision %d, want %d", x.Rev(), len(want))
+				}
+				compare(t, x, want)
+				if err := x.Close(); err != nil {
+					t.Fatal(err)
+				}
+			}
+		})
 	}
 }
