@@ -10,9 +10,12 @@ import (
 	"google.golang.org/grpc/metadata"
 )
 
+// anonymousKey marks calls that go without logging in: any answer will do, a refusal too.
+type anonymousKey struct{}
+
 // unary goes with every call that is not a stream. It runs inside clientv3's own interceptor.
 func (m *member) unary(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
-	if method == pb.Auth_Authenticate_FullMethodName {
+	if method == pb.Auth_Authenticate_FullMethodName || ctx.Value(anonymousKey{}) != nil {
 		return invoke(ctx, method, req, reply, cc, opts...)
 	}
 	if r, ok := ctx.Value(requestKey{}).(*request); ok {
