@@ -25,7 +25,7 @@ func newDemo(s cmd.Streams) *cobra.Command {
 	return &cobra.Command{
 		Use: "demo", Short: "Show in 20 seconds what etcdx holds on to, on a real cluster", Long: demoHelp, Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			ctx, cancel := context.WithTimeout(c.Context(), demoTimeout)
+			ctx, cancel := context.WithTimeoutCause(c.Context(), demoTimeout, errors.New("the demo takes too long"))
 			defer cancel()
 			return runDemo(ctx, s)
 		},
@@ -48,6 +48,9 @@ func runDemo(ctx context.Context, s cmd.Streams) error {
 	err = errors.Join(err, d.close())
 	took := time.Since(began).Round(100 * time.Millisecond)
 	switch {
+	case ctx.Err() != nil:
+		// Whatever went wrong then came of this.
+		return context.Cause(ctx)
 	case err != nil:
 		return fmt.Errorf("the demo can't go on after %v: %w", took, err)
 	case d.wrong > 0:
