@@ -141,6 +141,8 @@ func (o *keepOptions) complete(g *globals, r watch.Range, prevKV bool, exec []st
 		return badArgs("--on-fail dead-letter needs --dead-letter FILE")
 	case s.IdleLag >= s.IdleAfter && s.IdleAdvance != "strict":
 		return badArgs("--idle-lag must be shorter than --idle-after")
+	case s.VerifyEvery > 0 && !s.TrackKeys:
+		return badArgs("--verify-every needs --track-keys")
 	case s.QueueMiB <= 0 || s.Attempts < 0 || s.Grace <= 0:
 		return badArgs("--queue-mib and --grace must be positive, and --attempts not negative")
 	}
@@ -314,7 +316,7 @@ func (k keptWatch) run(ctx context.Context) error {
 	s.handled, s.fed = s.state.Rev, s.state.Rev
 	keep := &watch.Keep{
 		Index: watch.NoIndex{}, OnCompacted: watch.Policy(k.spec.OnCompacted), OnRegression: watch.Policy(k.spec.OnRegression),
-		Deliver: s.deliver,
+		VerifyEvery: k.spec.VerifyEvery, Deliver: s.deliver,
 	}
 	// Put before anything else is done: whoever finds the file in use can then be told by whom.
 	if err := k.file.Put(s.state); err != nil {
