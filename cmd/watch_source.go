@@ -58,11 +58,11 @@ func mendsItself(err error) bool {
 func watchMember(m conn.Member) watch.Member {
 	return watch.Member{
 		Endpoint: m.Endpoint,
-		Open: func(ctx context.Context) (pb.Watch_WatchClient, error) {
+		Open: func(ctx context.Context, maxBytes int) (pb.Watch_WatchClient, error) {
 			// A progress request reaches only the watches of the same stream, and a stream is told apart by its metadata,
 			// so the one stream is opened with require-leader from the start.
 			return pb.NewWatchClient(m.Client.ActiveConnection()).Watch(clientv3.WithRequireLeader(ctx),
-				grpc.MaxCallRecvMsgSize(math.MaxInt32), grpc.MaxCallSendMsgSize(math.MaxInt32))
+				grpc.MaxCallRecvMsgSize(maxBytes), grpc.MaxCallSendMsgSize(math.MaxInt32))
 		},
 		Version: func(ctx context.Context) (string, error) {
 			resp, err := pb.NewMaintenanceClient(m.Client.ActiveConnection()).Status(ctx, &pb.StatusRequest{})

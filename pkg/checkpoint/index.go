@@ -122,7 +122,11 @@ func (x *Index) Set(key []byte, k Known) { x.change(string(key), &k) }
 // Delete forgets key.
 func (x *Index) Delete(key []byte) { x.change(string(key), nil) }
 
+// change leaves out keys of more than 32 KiB, which the database cannot hold: a resync never says that one vanished.
 func (x *Index) change(key string, k *Known) {
+	if len(key) > bbolt.MaxKeySize {
+		return
+	}
 	x.pending[key] = k
 	x.fresh = append(x.fresh, key)
 }

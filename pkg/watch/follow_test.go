@@ -13,6 +13,8 @@ import (
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 )
 
 // script is a Source and a KV whose streams are functions: each stream that is opened plays the next one.
@@ -21,6 +23,7 @@ type script struct {
 	streams []func(ctx context.Context, s *rawStream)
 	starts  []int64
 	rev     int64 // of Get
+	created func(*pb.WatchCreateRequest)
 	gets    func(key string, op clientv3.Op) *clientv3.GetResponse
 }
 
@@ -36,7 +39,7 @@ func (s *script) Stream(ctx context.Context, work func(context.Context, Member) 
 	}
 }
 
-func (s *script) open(ctx context.Context) (pb.Watch_WatchClient, error) {
+func (s *script) open(ctx context.Context, _ int) (pb.Watch_WatchClient, error) {
 	if len(s.streams) == 0 {
 		return nil, errors.New("no more streams")
 	}
@@ -47,6 +50,9 @@ func (s *script) open(ctx context.Context) (pb.Watch_WatchClient, error) {
 		defer close(raw.down)
 		req := <-raw.up
 		s.starts = append(s.starts, req.GetCreateRequest().GetStartRevision())
+		if s.created != nil {
+			s.created(req.GetCreateRequest())
+		}
 		play(ctx, raw)
 	}()
 	return raw, nil
@@ -69,6 +75,7 @@ type rawStream struct {
 	down   chan *pb.WatchResponse
 	up     chan *pb.WatchRequest
 	script *script
+	fail   error // when it is over; nil: io.EOF
 }
 
 func (r *rawStream) Send(req *pb.WatchRequest) error { r.up <- req; return nil }
@@ -76,6 +83,9 @@ func (r *rawStream) Send(req *pb.WatchRequest) error { r.up <- req; return nil }
 func (r *rawStream) Recv() (*pb.WatchResponse, error) {
 	select {
 	case resp, ok := <-r.down:
+		if !ok && r.fail != nil {
+			return nil, r.fail
+		}
 		if !ok {
 			return nil, io.EOF
 		}
@@ -318,4 +328,28 @@ func TestIdleAdvanceNeedsItsProof(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestFollowReshapesItsMessages(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var many []*clientv3.Event
+		for range smallEvents + 1 {
+			many = append(many, ev(6, "k"))
+		}
+		var asked []bool
+		s := &script{}
+		s.streams = []func(context.Context, *rawStream){
+			func(_ context.Context, r *rawStream) {
+				r.say(created())
+				r.fail = status.Error(codes.ResourceExhausted, "grpc: received message larger than max")
+			},
+			func(_ context.Context, r *rawStream) { r.say(created(), events(9, true, many...)) },
+			func(_ context.Context, r *rawStream) { r.say(created(), events(9, false, many...)) },
+		}
+		s.created = func(req *pb.WatchCreateRequest) { asked = append(asked, req.GetFragment()) }
+		items := follow(t, &Watcher{Source: s, KV: s, Config: Config{Range: allKeys(), Fragment: true}}, After(5), 6)
+		if len(delivered(items)) != len(many) || !slices.Equal(asked, []bool{false, true, false}) {
+			t.Errorf("%d events; fragments asked for: %v", len(delivered(items)), asked)
+		}
+	})
 }

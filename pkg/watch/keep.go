@@ -3,6 +3,7 @@ package watch
 import (
 	"context"
 	"errors"
+	"time"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 )
@@ -33,7 +34,9 @@ type Keep struct {
 	// from the present, and then everything is sent again.
 	Rebuild                   bool
 	OnCompacted, OnRegression Policy
-	Deliver                   func(context.Context, Item) error
+	// VerifyEvery is how often the index is compared with the cluster (0: never). What differs is delivered as a resync.
+	VerifyEvery time.Duration
+	Deliver     func(context.Context, Item) error
 
 	pos int64
 	ev  Evidence
@@ -69,7 +72,17 @@ func (k *Keep) Check(ctx context.Context, ev Evidence) error {
 	if _, err := k.Verify(ctx, ev); err != nil {
 		return err
 	}
-	return k.resync(ctx, Resync{Reason: ReasonVerify, From: ev.Rev, Full: true})
+	k.pos = ev.Rev
+	return k.compare(ctx)
+}
+
+// compare compares the index with the cluster at the position, or, if that is compacted, at present.
+func (k *Keep) compare(ctx context.Context) error {
+	err := k.resync(ctx, Resync{Reason: ReasonVerify, From: k.pos, At: k.pos, Full: true})
+	if errors.Is(err, rpctypes.ErrCompacted) {
+		err = k.resync(ctx, Resync{Reason: ReasonVerify, From: k.pos, Full: true})
+	}
+	return err
 }
 
 // resume checks that the cluster is still the one of the position, and watches on.
@@ -97,8 +110,24 @@ func (k *Keep) resume(ctx context.Context) error {
 
 func (k *Keep) follow(ctx context.Context) error {
 	k.Guard = &Evidence{ClusterID: k.ev.ClusterID, Term: k.ev.Term, Count: -1}
-	return k.Follow(ctx, After(k.pos), k.deliver)
+	if k.VerifyEvery <= 0 {
+		return k.Follow(ctx, After(k.pos), k.deliver)
+	}
+	for {
+		due, cancel := context.WithTimeoutCause(ctx, k.VerifyEvery, errVerify)
+		err := k.Follow(due, After(k.pos), k.deliver)
+		cancel()
+		if !errors.Is(err, errVerify) || ctx.Err() != nil {
+			return err
+		}
+		if err := k.compare(ctx); err != nil {
+			return err
+		}
+	}
 }
+
+// errVerify interrupts a watch to compare its index with the cluster.
+var errVerify = errors.New("time to verify")
 
 func (k *Keep) resync(ctx context.Context, r Resync) error {
 	r.Watcher, r.Index, r.Deliver = k.Watcher, k.Index, k.deliver

@@ -4,13 +4,15 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math"
 	"slices"
 	"strings"
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
-	"google.golang.org/protobuf/proto"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 )
 
 // stream is one raw watch on one member.
@@ -37,7 +39,7 @@ func (s *stream) run(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	s.cur.Reopen()
-	raw, err := s.member.Open(ctx)
+	raw, err := s.member.Open(ctx, s.limit())
 	if err != nil {
 		cancel()
 		return err
@@ -59,7 +61,7 @@ func (s *stream) run(ctx context.Context) error {
 func (s *stream) create() *pb.WatchRequest {
 	return &pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{CreateRequest: &pb.WatchCreateRequest{
 		Key: s.w.Range.Key, RangeEnd: s.w.Range.End, StartRevision: s.cur.Start(),
-		PrevKv: s.w.PrevKV, ProgressNotify: s.w.ProgressNotify, Fragment: s.w.Fragment && !s.w.whole,
+		PrevKv: s.w.PrevKV, ProgressNotify: s.w.ProgressNotify, Fragment: s.w.Fragment && s.w.shape == fragments,
 	}}}
 }
 
@@ -196,11 +198,11 @@ func (s *stream) tick(ctx context.Context, raw pb.Watch_WatchClient, t *timing) 
 
 // take puts what a message released into the queue, or holds it while the queue is full.
 func (s *stream) take(r received) (moved, answered bool, err error) {
+	if s.reshape(r) {
+		return false, false, errReshape
+	}
 	if r.err != nil {
 		return false, false, r.err
-	}
-	if s.reshape(r.resp) {
-		return false, false, errReshape
 	}
 	step, err := s.cur.Apply(r.resp)
 	if err != nil || step.Events == nil && step.Progress == 0 {
@@ -215,28 +217,44 @@ func (s *stream) take(r received) (moved, answered bool, err error) {
 	return true, step.Progress > 0 && r.resp.GetWatchId() == -1, nil
 }
 
-// errReshape ends a stream to open it again with, or without, fragments.
-var errReshape = errors.New("reopening the stream with messages of another size")
+// errReshape ends a stream to open it again with messages of another shape.
+var errReshape = errors.New("reopening the stream with messages of another shape")
+
+// shape is how a stream's messages are cut. Up to 1,000 revisions come in one message, whatever their size, unless the
+// server is asked for fragments of 1.5 MiB. But for these it measures the whole fragment anew for every event that it adds
+// (server/etcdserver/api/v3rpc/watch.go, sendFragments, v3.7): with small events a single one takes it minutes. So messages
+// come whole, until one is bigger than wholeBytes; then in fragments; and if these are of small events, whole again.
+type shape int
 
 const (
-	// smallEvents is the number of events in one fragment, of 1.5 MiB, from which on fragments cost more than they save:
-	// the server measures the whole fragment anew for every event that it adds (server/etcdserver/api/v3rpc/watch.go,
-	// sendFragments, v3.7).
-	smallEvents = 3000
-	// bigMessage is the size, in bytes, from which on a message is better cut up.
-	bigMessage = 32 << 20
+	whole shape = iota
+	fragments
+	wholeAnySize
 )
 
-// reshape says whether messages should come in another size than resp did. The stream begins again before resp then.
-func (s *stream) reshape(resp *pb.WatchResponse) bool {
+const (
+	wholeBytes  = 32 << 20
+	smallEvents = 3000 // in one fragment
+)
+
+// limit is the size of the biggest message that the stream takes, in bytes.
+func (s *stream) limit() int {
+	if s.w.Fragment && s.w.shape == whole {
+		return wholeBytes
+	}
+	return math.MaxInt32
+}
+
+// reshape says whether messages must come in another shape than r did. Nothing of r was taken then.
+func (s *stream) reshape(r received) bool {
 	switch {
 	case !s.w.Fragment:
 		return false
-	case resp.GetFragment() && len(resp.GetEvents()) > smallEvents:
-		s.w.whole = true
+	case s.w.shape == whole && status.Code(r.err) == codes.ResourceExhausted:
+		s.w.shape = fragments
 		return true
-	case s.w.whole && len(resp.GetEvents()) > 0 && proto.Size(resp) > bigMessage && len(resp.GetEvents()) < smallEvents:
-		s.w.whole = false
+	case s.w.shape == fragments && r.resp.GetFragment() && len(r.resp.GetEvents()) > smallEvents:
+		s.w.shape = wholeAnySize
 		return true
 	}
 	return false

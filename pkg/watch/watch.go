@@ -32,7 +32,8 @@ type Member struct {
 	Endpoint string
 	// Open opens a raw watch stream. It is raw because clientv3's watcher has no flow control: its buffer grows without
 	// bound when the handler is slower than the cluster.
-	Open func(context.Context) (pb.Watch_WatchClient, error)
+	// Messages of more than maxBytes end it with codes.ResourceExhausted.
+	Open func(ctx context.Context, maxBytes int) (pb.Watch_WatchClient, error)
 	// Version returns the version of the server at the other end of the same connection, such as "3.5.7".
 	Version func(context.Context) (string, error)
 }
@@ -91,7 +92,7 @@ type Config struct {
 	Range Range
 	// PrevKV asks for the value before each event, ProgressNotify for the server's periodic progress marks.
 	PrevKV, ProgressNotify bool
-	// Fragment lets the server split a big revision over several messages; they are put together again.
+	// Fragment lets the server split big messages, even inside a revision; they are put together again.
 	Fragment bool
 	// QueueBytes bounds what is held between the cluster and the handler (default 64 MiB).
 	QueueBytes int64
@@ -118,7 +119,7 @@ type Watcher struct {
 	// Guard is the history that every new stream must belong to; nil: any will do. The watch keeps it up to date.
 	Guard *Evidence
 
-	whole bool // Fragment, but the events are so small that messages come whole
+	shape shape
 }
 
 // errFull ends a stream whose queue stayed full: the backlog then waits in the cluster's history, not in memory.

@@ -93,6 +93,10 @@ func (w *writer) state(ctx context.Context) (map[string]string, int64, error) {
 		return nil, 0, err
 	}
 	defer cl.Close()
+	// The last revision is one of the range: old servers tell an idle watch nothing of the others.
+	if _, err := cl.Put(ctx, prefix+"000", "the end"); err != nil {
+		return nil, 0, err
+	}
 	resp, err := cl.Get(ctx, prefix, clientv3.WithPrefix())
 	if err != nil {
 		return nil, 0, err

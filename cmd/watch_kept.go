@@ -1,0 +1,169 @@
+package cmd
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/etcdx/etcdx/pkg/checkpoint"
+	"github.com/etcdx/etcdx/pkg/output"
+	"github.com/etcdx/etcdx/pkg/watch"
+)
+
+// keptWatch is a watch with a checkpoint that is open.
+type keptWatch struct {
+	g    *globals
+	spec watchSpec
+	file *checkpoint.File
+	// verify compares the index with the cluster, and watches nothing.
+	verify bool
+}
+
+// run watches until the watch cannot go on or ctx ends, and records what was handled.
+func (k keptWatch) run(ctx context.Context) error {
+	s := &sink{file: k.file, state: k.file.State(), stats: newWatchStats()}
+	s.state.Writer = thisWriter()
+	s.state.Spec, _ = json.Marshal(k.spec)
+	s.handled, s.fed = s.state.Rev, s.state.Rev
+	keep := &watch.Keep{
+		Index: watch.NoIndex{}, OnCompacted: watch.Policy(k.spec.OnCompacted), OnRegression: watch.Policy(k.spec.OnRegression),
+		VerifyEvery: k.spec.VerifyEvery, Deliver: s.deliver,
+	}
+	// Put before anything else is done: whoever finds the file in use can then be told by whom.
+	if err := k.file.Put(s.state); err != nil {
+		return errors.Join(err, k.file.Close())
+	}
+	err := k.open(s, keep)
+	if err == nil {
+		err = k.follow(ctx, s, keep)
+	}
+	closeErr := s.close()
+	if ctx.Err() != nil && !as[*checkpoint.WriteError](err) && !as[*handlerError](err) {
+		err = nil // asked to stop
+	}
+	return errors.Join(err, closeErr)
+}
+
+// open prepares cluster, index and handler.
+func (k keptWatch) open(s *sink, keep *watch.Keep) error {
+	var err error
+	s.handler = noHandler{}
+	c, err := k.g.connect()
+	if err != nil {
+		return err
+	}
+	keep.Watcher = &watch.Watcher{
+		Config: watch.Config{
+			Range: k.spec.watchRange(), PrevKV: k.spec.PrevKV, ProgressNotify: true, Fragment: true, QueueBytes: k.spec.QueueMiB << 20,
+			ProgressEvery: progressEvery, StallAfter: stallAfter, Debounce: k.spec.Debounce, Notice: k.g.notice,
+			Idle: watch.Idle{Mode: watch.IdleMode(k.spec.IdleAdvance), After: k.spec.IdleAfter, Lag: k.spec.IdleLag},
+		},
+		Source: watchSource{c}, KV: c,
+	}
+	if k.spec.TrackKeys {
+		if s.index, err = checkpoint.OpenIndex(indexPath(k.file.Path())); err != nil {
+			return err
+		}
+		keep.Index = keyIndex{s.index}
+		keep.Rebuild = s.index.Rev() == 0 && s.state.Rev > 0
+		if !keep.Rebuild {
+			s.fed = min(s.fed, s.index.Rev())
+		}
+	}
+	s.handler, err = k.handler(s)
+	return err
+}
+
+// follow runs the watch with its clocks beside it.
+func (k keptWatch) follow(ctx context.Context, s *sink, keep *watch.Keep) error {
+	ev := watch.Evidence{ClusterID: s.state.ClusterID, Term: s.state.Term, Rev: s.state.Rev, Count: -1}
+	if a := s.state.Anchor; a != nil {
+		anchor := watch.Anchor(*a)
+		ev.Anchor = &anchor
+	}
+	if s.index != nil && s.index.Rev() == s.state.Rev && s.state.Phase == phaseLive {
+		ev.Count = keep.Index.Len()
+	}
+	var beside sync.WaitGroup
+	defer beside.Wait()
+	clocks, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	beside.Go(func() { s.tick(clocks) })
+	beside.Go(func() { k.show(clocks, s.stats) })
+	var release func()
+	s.work, release = graceful(ctx, k.spec.Grace)
+	s.stopping = ctx.Done()
+	defer release()
+	if k.verify {
+		return k.runVerify(ctx, keep, ev)
+	}
+	return keep.Run(ctx, ev, s.fed)
+}
+
+// graceful returns a context that outlives ctx by two thirds of the grace: the handler's time to finish. The last third
+// is for a command that has to be ended.
+func graceful(ctx context.Context, grace time.Duration) (context.Context, func()) {
+	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		t := time.NewTimer(grace * 2 / 3)
+		defer t.Stop()
+		select {
+		case <-t.C:
+			cancel()
+		case <-work.Done():
+		}
+	})
+	return work, func() { stop(); cancel() }
+}
+
+func (g *globals) notice(text string) { fmt.Fprintf(g.streams.Err, "etcdx: %s\n", text) }
+
+// handler returns what the spec says should handle the events.
+func (k keptWatch) handler(s *sink) (handler, error) {
+	if k.spec.Only != "" {
+		want := clientv3.EventTypePut
+		if k.spec.Only == "delete" {
+			want = clientv3.EventTypeDelete
+		}
+		s.keep = func(e *clientv3.Event) bool { return e.GetType() == want }
+	}
+	r := retry{
+		attempts: k.spec.Attempts, first: 200 * time.Millisecond, most: time.Minute, onFail: k.spec.OnFail, dead: k.spec.DeadLetter,
+		notice: k.g.notice, stopping: func() <-chan struct{} { return s.stopping },
+	}
+	switch {
+	case k.spec.Mode == "coprocess":
+		spec := childSpec{args: k.spec.Exec, env: os.Environ(), out: k.g.streams.Out, err: k.g.streams.Err, grace: k.spec.Grace / 3}
+		return &coprocess{spec: spec, retry: r}, nil
+	case len(k.spec.Exec) > 0:
+		return &execHandler{
+			args: k.spec.Exec, out: k.g.streams.Out, err: k.g.streams.Err, grace: k.spec.Grace / 3, batch: k.spec.Mode == "batch", retry: r,
+		}, nil
+	}
+	h := &printHandler{out: bufio.NewWriterSize(k.g.streams.Out, 64<<10)}
+	if k.spec.Format == string(output.JSONL) {
+		return h, nil
+	}
+	p, err := output.New(h.out, output.Options{Format: output.Format(k.spec.Format), Hex: k.spec.Hex, Terminal: isTerminal(k.g.streams.Out)})
+	if err == nil {
+		err = p.Answers()
+	}
+	if err != nil {
+		return nil, badFeature(err.Error())
+	}
+	h.p = p
+	return h, nil
+}
+
+// noHandler stands in until there is one.
+type noHandler struct{}
+
+func (noHandler) handle(context.Context, []group, func(int) error) error { return nil }
+func (noHandler) close() error                                           { return nil }
