@@ -73,6 +73,13 @@ func hold(t *testing.T, clock Clock) (*Held, *link, *model) {
 	return h, l, m
 }
 
+// minute bounds a test whose work is never told to end.
+func minute(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	t.Cleanup(cancel)
+	return ctx
+}
+
 // bubbleClock is the fake clock of synctest.
 func bubbleClock() Clock {
 	start := time.Now()
@@ -88,7 +95,7 @@ func TestWorkIsAskedThenKilledWhenNothingIsAnswered(t *testing.T) {
 		l.mu.Unlock()
 		l.rng = always()
 		var asked, killed time.Duration
-		err := h.Run(t.Context(), func(soft, hard context.Context) error {
+		err := h.Run(minute(t), func(soft, hard context.Context) error {
 			<-soft.Done()
 			asked = time.Since(sent)
 			<-hard.Done()
@@ -115,7 +122,7 @@ func TestWorkIsKilledAtOnce(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				h, _, m := hold(t, bubbleClock())
 				var took time.Duration
-				err := h.Run(t.Context(), func(_, hard context.Context) error {
+				err := h.Run(minute(t), func(_, hard context.Context) error {
 					pause(hard, 20*time.Second)
 					harm(m, h)
 					began := time.Now()
@@ -138,7 +145,7 @@ func TestVerificationFindsWhatTheWatchLoses(t *testing.T) {
 		h, l, m := hold(t, bubbleClock())
 		l.rng, l.c.dead = always(), 1000
 		var took time.Duration
-		err := h.Run(t.Context(), func(_, hard context.Context) error {
+		err := h.Run(minute(t), func(_, hard context.Context) error {
 			pause(hard, 11*time.Second)
 			_, _ = m.commit(nil, []clientv3.Op{clientv3.OpPut(h.Key(), "")}, nil)
 			began := time.Now()
@@ -169,7 +176,7 @@ func TestSuspendedPastTheLease(t *testing.T) {
 		}
 		h, l, _ := hold(t, clock)
 		var took time.Duration
-		err := h.Run(t.Context(), func(_, hard context.Context) error {
+		err := h.Run(minute(t), func(_, hard context.Context) error {
 			pause(hard, 3*time.Second)
 			l.mu.Lock()
 			l.outage = time.Now().Add(time.Hour)
