@@ -193,3 +193,74 @@ func TestSuspendedPastTheLease(t *testing.T) {
 		_ = h.Release(t.Context(), err)
 	})
 }
+
+// slowRenewals answers a number of renewals late, and the rest never.
+type slowRenewals struct {
+	*link
+	late     time.Duration
+	answered int
+	sent     time.Time // of the last answered one
+}
+
+func (s *slowRenewals) Renew(ctx context.Context, lease int64) (time.Duration, error) {
+	if s.answered--; s.answered < 0 {
+		<-ctx.Done()
+		return 0, ctx.Err()
+	}
+	sent := time.Now()
+	ttl, err := s.link.Renew(ctx, lease)
+	pause(ctx, s.late)
+	s.sent = sent
+	return ttl, err
+}
+
+func TestTheTimeCountsFromTheSendingOfTheLastAnsweredRenewal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &slowRenewals{link: &link{m: newModel()}, late: 500 * time.Millisecond, answered: 3}
+		h, err := Acquire(t.Context(), s, bubbleClock(), Request{Name: "a", TTL: 10 * time.Second})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var asked time.Duration
+		err = h.Run(minute(t), func(soft, _ context.Context) error {
+			<-soft.Done()
+			asked = time.Since(s.sent)
+			return nil
+		})
+		if asked != 6*time.Second {
+			t.Errorf("asked to end %v after the last answered renewal was sent, want 6s", asked)
+		}
+		_ = h.Release(t.Context(), err)
+	})
+}
+
+// lossy loses every second renewal.
+type lossy struct {
+	*link
+	n int
+}
+
+func (s *lossy) Renew(ctx context.Context, lease int64) (time.Duration, error) {
+	if s.n++; s.n%2 == 0 {
+		<-ctx.Done()
+		return 0, ctx.Err()
+	}
+	return s.link.Renew(ctx, lease)
+}
+
+func TestLostRenewalsDoNotCostTheLock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, err := Acquire(t.Context(), &lossy{link: &link{m: newModel()}}, bubbleClock(), Request{Name: "a", TTL: 10 * time.Second})
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = h.Run(minute(t), func(soft, _ context.Context) error {
+			pause(soft, 50*time.Second)
+			return context.Cause(soft)
+		})
+		if err != nil {
+			t.Errorf("ended with %v", err)
+		}
+		_ = h.Release(t.Context(), err)
+	})
+}
