@@ -22,14 +22,17 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
 
-// Leftovers says what happens to descendants that outlive a command which ended by itself.
+// Leftovers says what happens to descendants that outlive a command which ended by itself. Those of a command that a signal
+// ended, or that was sent one that asks it to end, are always killed, as they are when the context ends.
 type Leftovers string
 
-// What can be done with descendants that outlive their command. When the context ended, they are always killed.
+// What can be done with descendants that outlive their command.
 const (
 	LeaveThem   Leftovers = "ignore" // the default
 	WaitForThem Leftovers = "wait"
@@ -105,6 +108,8 @@ type Process struct {
 	tree *tree
 	done chan struct{} // closed when the command itself has ended
 	err  error         // of Wait, once done is closed
+
+	asked atomic.Bool // a signal was sent that asks it to end
 }
 
 // settle is how long the tree has to vanish after SIGKILL before it is reported as left.
@@ -176,6 +181,9 @@ func (p *Process) Signal(sig os.Signal) error {
 	case <-p.done:
 		return os.ErrProcessDone
 	default:
+		if slices.Contains([]os.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGKILL}, sig) {
+			p.asked.Store(true)
+		}
 		return p.tree.signal(p.cmd, sig)
 	}
 }
@@ -252,10 +260,11 @@ func (p *Process) kill() (left []int) {
 
 // leftovers deals with what outlives a command that ended by itself.
 func (p *Process) leftovers(ctx context.Context) (left []int) {
-	switch p.c.Leftovers {
-	case KillThem:
+	_, signal := status(p.cmd.ProcessState)
+	switch {
+	case p.c.Leftovers == KillThem, signal != "", p.asked.Load():
 		return p.kill()
-	case WaitForThem:
+	case p.c.Leftovers == WaitForThem:
 		for !p.tree.empty(p.cmd) {
 			select {
 			case <-p.c.Kill:

@@ -173,3 +173,22 @@ func TestSignalReachesTheWholeGroup(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestDescendantsOfACommandThatWasAskedToEndAreKilled(t *testing.T) {
+	c, file := sh(t, `trap 'exit 5' TERM; `+daemon+`while :; do sleep 0.02; done`)
+	c.Sole = true
+	p, err := c.Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid := pids(t, file, 1)[0]
+	if err := p.Signal(syscall.SIGTERM); err != nil {
+		t.Error(err)
+	}
+	if e, ok := errors.AsType[*ExitError](p.Wait(t.Context())); !ok || e.Code != 5 {
+		t.Errorf("ended with %v", e)
+	}
+	if lives(pid) {
+		t.Errorf("process %d outlives the command", pid)
+	}
+}

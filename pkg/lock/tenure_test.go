@@ -73,6 +73,13 @@ func hold(t *testing.T, clock Clock) (*Held, *link, *model) {
 	return h, l, m
 }
 
+// minute bounds a test whose work is never told to end.
+func minute(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	t.Cleanup(cancel)
+	return ctx
+}
+
 // bubbleClock is the fake clock of synctest.
 func bubbleClock() Clock {
 	start := time.Now()
@@ -88,7 +95,7 @@ func TestWorkIsAskedThenKilledWhenNothingIsAnswered(t *testing.T) {
 		l.mu.Unlock()
 		l.rng = always()
 		var asked, killed time.Duration
-		err := h.Run(t.Context(), func(soft, hard context.Context) error {
+		err := h.Run(minute(t), func(soft, hard context.Context) error {
 			<-soft.Done()
 			asked = time.Since(sent)
 			<-hard.Done()
@@ -115,7 +122,7 @@ func TestWorkIsKilledAtOnce(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				h, _, m := hold(t, bubbleClock())
 				var took time.Duration
-				err := h.Run(t.Context(), func(_, hard context.Context) error {
+				err := h.Run(minute(t), func(_, hard context.Context) error {
 					pause(hard, 20*time.Second)
 					harm(m, h)
 					began := time.Now()
@@ -138,7 +145,7 @@ func TestVerificationFindsWhatTheWatchLoses(t *testing.T) {
 		h, l, m := hold(t, bubbleClock())
 		l.rng, l.c.dead = always(), 1000
 		var took time.Duration
-		err := h.Run(t.Context(), func(_, hard context.Context) error {
+		err := h.Run(minute(t), func(_, hard context.Context) error {
 			pause(hard, 11*time.Second)
 			_, _ = m.commit(nil, []clientv3.Op{clientv3.OpPut(h.Key(), "")}, nil)
 			began := time.Now()
@@ -169,7 +176,7 @@ func TestSuspendedPastTheLease(t *testing.T) {
 		}
 		h, l, _ := hold(t, clock)
 		var took time.Duration
-		err := h.Run(t.Context(), func(_, hard context.Context) error {
+		err := h.Run(minute(t), func(_, hard context.Context) error {
 			pause(hard, 3*time.Second)
 			l.mu.Lock()
 			l.outage = time.Now().Add(time.Hour)
@@ -182,6 +189,77 @@ func TestSuspendedPastTheLease(t *testing.T) {
 		})
 		if took > 2*tick || !errors.Is(err, ErrLost) {
 			t.Errorf("killed %v after waking up, ended with %v", took, err)
+		}
+		_ = h.Release(t.Context(), err)
+	})
+}
+
+// slowRenewals answers a number of renewals late, and the rest never.
+type slowRenewals struct {
+	*link
+	late     time.Duration
+	answered int
+	sent     time.Time // of the last answered one
+}
+
+func (s *slowRenewals) Renew(ctx context.Context, lease int64) (time.Duration, error) {
+	if s.answered--; s.answered < 0 {
+		<-ctx.Done()
+		return 0, ctx.Err()
+	}
+	sent := time.Now()
+	ttl, err := s.link.Renew(ctx, lease)
+	pause(ctx, s.late)
+	s.sent = sent
+	return ttl, err
+}
+
+func TestTheTimeCountsFromTheSendingOfTheLastAnsweredRenewal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &slowRenewals{link: &link{m: newModel()}, late: 500 * time.Millisecond, answered: 3}
+		h, err := Acquire(t.Context(), s, bubbleClock(), Request{Name: "a", TTL: 10 * time.Second})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var asked time.Duration
+		err = h.Run(minute(t), func(soft, _ context.Context) error {
+			<-soft.Done()
+			asked = time.Since(s.sent)
+			return nil
+		})
+		if asked != 6*time.Second {
+			t.Errorf("asked to end %v after the last answered renewal was sent, want 6s", asked)
+		}
+		_ = h.Release(t.Context(), err)
+	})
+}
+
+// lossy loses every second renewal.
+type lossy struct {
+	*link
+	n int
+}
+
+func (s *lossy) Renew(ctx context.Context, lease int64) (time.Duration, error) {
+	if s.n++; s.n%2 == 0 {
+		<-ctx.Done()
+		return 0, ctx.Err()
+	}
+	return s.link.Renew(ctx, lease)
+}
+
+func TestLostRenewalsDoNotCostTheLock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, err := Acquire(t.Context(), &lossy{link: &link{m: newModel()}}, bubbleClock(), Request{Name: "a", TTL: 10 * time.Second})
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = h.Run(minute(t), func(soft, _ context.Context) error {
+			pause(soft, 50*time.Second)
+			return context.Cause(soft)
+		})
+		if err != nil {
+			t.Errorf("ended with %v", err)
 		}
 		_ = h.Release(t.Context(), err)
 	})

@@ -16,6 +16,7 @@ import (
 type fault struct {
 	name   string
 	keeper bool // breaks etcdx' second process, which etcdctl does not have
+	total  bool // nobody can get the lock meanwhile, so there has to be time in between
 	do     func(context.Context, *class)
 }
 
@@ -39,10 +40,13 @@ func faults() []fault {
 		{name: "leader-killed", do: func(ctx context.Context, c *class) { c.restart(ctx, leader(c)) }},
 		{name: "member-blackholed", do: func(ctx context.Context, c *class) { _ = c.cluster.Cut(one(c), lab.Clients); pause(ctx, 2*ttl(c)) }},
 		{name: "member-leaderless", do: func(ctx context.Context, c *class) { _ = c.cluster.Cut(one(c), lab.Peers); pause(ctx, 2*ttl(c)) }},
-		{name: "clients-cut-off", do: func(ctx context.Context, c *class) { c.cutAll(lab.Clients); pause(ctx, 2*ttl(c)) }},
-		{name: "quorum-lost", do: func(ctx context.Context, c *class) { c.cutAll(lab.Peers); pause(ctx, 2*ttl(c)) }},
-		{name: "all-stopped", do: func(ctx context.Context, c *class) { c.stopAll(); pause(ctx, ttl(c)+time.Second) }},
-		{name: "slow-300ms", do: func(ctx context.Context, c *class) { _ = c.cluster.Slow(one(c), 300*time.Millisecond); pause(ctx, ttl(c)) }},
+		{name: "clients-cut-off", total: true, do: func(ctx context.Context, c *class) { c.cutAll(lab.Clients); pause(ctx, 2*ttl(c)) }},
+		{name: "quorum-lost", total: true, do: func(ctx context.Context, c *class) { c.cutAll(lab.Peers); pause(ctx, 2*ttl(c)) }},
+		{name: "all-stopped", total: true, do: func(ctx context.Context, c *class) { c.stopAll(); pause(ctx, ttl(c)+time.Second) }},
+		{name: "slow-300ms", do: func(ctx context.Context, c *class) {
+			_ = c.cluster.Slow(one(c), 300*time.Millisecond)
+			pause(ctx, ttl(c))
+		}},
 		{name: "resets", do: func(ctx context.Context, c *class) { _ = c.cluster.Reset(one(c)); pause(ctx, 200*time.Millisecond) }},
 		{name: "lease-revoked", do: func(ctx context.Context, c *class) { c.attack(ctx, c.revoke) }},
 		{name: "key-deleted", do: func(ctx context.Context, c *class) { c.attack(ctx, c.remove) }},

@@ -28,6 +28,8 @@ type options struct {
 	ttl       int
 	only      string
 	workers   int
+	measure   int
+	beside    string
 }
 
 func main() {
@@ -45,9 +47,18 @@ func main() {
 	flag.IntVar(&o.ttl, "ttl", 3, "time to live of the leases, in seconds")
 	flag.StringVar(&o.only, "only", "", "run only these classes, separated by commas")
 	flag.IntVar(&o.workers, "workers", 4, "contenders")
+	flag.IntVar(&o.measure, "measure", 0, "measure so many hand-overs instead")
+	flag.StringVar(&o.beside, "beside", "etcdctl", "the etcdctl to measure beside")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
+	if o.measure > 0 {
+		if err := measure(ctx, map[string]string{"etcdx": o.bin, "etcdctl": o.beside}, o.measure); err != nil {
+			fmt.Fprintln(os.Stderr, "lockproof:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	overlaps, err := prove(ctx, o)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "lockproof:", err)

@@ -58,7 +58,11 @@ func runClass(ctx context.Context, o options, f fault) (result, error) {
 		for ctx.Err() == nil && c.acquisitions() < o.each {
 			f.do(ctx, c)
 			_ = cluster.Heal()
-			pause(ctx, 300*time.Millisecond)
+			rest := 300 * time.Millisecond
+			if f.total {
+				rest = 3 * time.Second
+			}
+			pause(ctx, rest)
 		}
 		cancel()
 		_ = cluster.Heal()
