@@ -219,6 +219,7 @@ func (j *judge) record(t *testing.T, program string, env []string) []observation
 		o := j.run(t, program, env, c)
 		o.stdout = strings.ReplaceAll(o.stdout, work, "$WORK")
 		o.stdout = regexp.MustCompile(`took [0-9.]+[mµ]?s`).ReplaceAllString(o.stdout, "took TIME")
+		o.stdout = regexp.MustCompile(`remaining\(\d+s\)`).ReplaceAllString(o.stdout, "remaining(TIME)")
 		all[i] = leases.hide(o)
 	}
 	return all
