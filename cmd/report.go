@@ -23,7 +23,7 @@ func (g *globals) report(err error) int {
 		return exitOK
 	}
 	if e, ok := errors.AsType[codeError](err); ok && e.err == nil {
-		if g.asEtcdctl && e.code < exitSignal {
+		if g.asEtcdctl && stoppedBy(g.process) == 0 {
 			fmt.Fprintf(g.streams.Err, "Error: %v\n", e) // as etcdctl says of the command under its lock
 		}
 		return e.code
