@@ -78,7 +78,7 @@ func TestReport(t *testing.T) {
 	}{
 		{"nothing", nil, 0, "", 0, ""},
 		{"plain", errors.New("boom"), 1, "etcdx: boom\n", 1, "boom"},
-		{"silent child", codeError{code: 7}, 7, "", 7, ""},
+		{"silent child", codeError{code: 7}, 7, "", 7, "exit status 7"},
 		{"child", codeError{code: 7, err: errors.New("exit status 7")}, 7, "etcdx: exit status 7\n", 7, "exit status 7"},
 		{"arguments", badArgs("get needs a key"), 64, "etcdx: get needs a key\n", 128, "get needs a key"},
 		{"feature", badFeature("bad order"), 64, "etcdx: bad order\n", 4, "bad order"},

@@ -23,6 +23,9 @@ func (g *globals) report(err error) int {
 		return exitOK
 	}
 	if e, ok := errors.AsType[codeError](err); ok && e.err == nil {
+		if g.asEtcdctl && stoppedBy(g.process) == 0 {
+			fmt.Fprintf(g.streams.Err, "Error: %v\n", e) // as etcdctl says of the command under its lock
+		}
 		return e.code
 	}
 	if code := stoppedBy(g.process); code != 0 && errors.Is(err, context.Canceled) {
@@ -96,6 +99,9 @@ func reportAsEtcdctl(w io.Writer, err error) int {
 		return etcdctlFailed
 	}
 	if e, ok := errors.AsType[codeError](err); ok {
+		if e.code == exitCannotRun || e.code == exitNoCommand {
+			return etcdctlFailed
+		}
 		return e.code
 	}
 	if e, ok := errors.AsType[usageError](err); ok {
