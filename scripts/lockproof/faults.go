@@ -42,7 +42,10 @@ func faults() []fault {
 		{name: "clients-cut-off", do: func(ctx context.Context, c *class) { c.cutAll(lab.Clients); pause(ctx, 2*ttl(c)) }},
 		{name: "quorum-lost", do: func(ctx context.Context, c *class) { c.cutAll(lab.Peers); pause(ctx, 2*ttl(c)) }},
 		{name: "all-stopped", do: func(ctx context.Context, c *class) { c.stopAll(); pause(ctx, ttl(c)+time.Second) }},
-		{name: "slow-300ms", do: func(ctx context.Context, c *class) { _ = c.cluster.Slow(one(c), 300*time.Millisecond); pause(ctx, ttl(c)) }},
+		{name: "slow-300ms", do: func(ctx context.Context, c *class) {
+			_ = c.cluster.Slow(one(c), 300*time.Millisecond)
+			pause(ctx, ttl(c))
+		}},
 		{name: "resets", do: func(ctx context.Context, c *class) { _ = c.cluster.Reset(one(c)); pause(ctx, 200*time.Millisecond) }},
 		{name: "lease-revoked", do: func(ctx context.Context, c *class) { c.attack(ctx, c.revoke) }},
 		{name: "key-deleted", do: func(ctx context.Context, c *class) { c.attack(ctx, c.remove) }},
