@@ -245,7 +245,7 @@ func send[T any](ctx context.Context, l *link, do func() (T, error)) (T, error) 
 	there, back := l.upTo(l.c.delay), l.upTo(l.c.delay)
 	if l.roll(l.c.late) { // a copy that a stopped member kept
 		after := l.upTo(10 * time.Second)
-		l.wg.Go(func() { time.Sleep(after); _, _ = do() })
+		l.wg.Go(func() { time.Sleep(after); _, _ = do() }) // in a synctest bubble
 	}
 	if !pause(ctx, there) {
 		return zero, fmt.Errorf("%w: %w", errNetwork, ctx.Err())
