@@ -60,8 +60,17 @@ func TestEveryAbbreviationOfEtcdctlKeepsItsMeaning(t *testing.T) {
 func TestNewCommandsYieldToOldAbbreviations(t *testing.T) {
 	old, added := []string{"check", "compaction", "completion", "watch", "lock"}, []string{"compact-check", "resume", "warp"}
 	for _, c := range []struct{ word, want string }{
-		{"compact", "compaction"}, {"compa", "compaction"}, {"compact-", "compact-check"}, {"comp", "comp"},
-		{"w", "watch"}, {"war", "warp"}, {"r", "resume"}, {"l", "lock"}, {"x", "x"}, {"", ""}, {"watch", "watch"},
+		{"compact", "compaction"},
+		{"compa", "compaction"},
+		{"compact-", "compact-check"},
+		{"comp", "comp"},
+		{"w", "watch"},
+		{"war", "warp"},
+		{"r", "resume"},
+		{"l", "lock"},
+		{"x", "x"},
+		{"", ""},
+		{"watch", "watch"},
 	} {
 		if got := unabbreviate(c.word, old, added); got != c.want {
 			t.Errorf("%q: %q, want %q", c.word, got, c.want)

@@ -198,8 +198,17 @@ func newJudge(t *testing.T) *judge {
 // goldenState is what is in the cluster before the first command.
 func goldenState() [][]string {
 	return [][]string{
-		{"put", "a", "1"}, {"put", "a", "2"}, {"put", "b/1", "x"}, {"put", "b/2", "y"}, {"put", "b/3", "z"}, {"put", "c", "two\nlines"}, {"put", "b/1", "w"},
-		{"put", "esc", "\x1b[31mred\x1b[0m"}, {"put", "ключ", "значение"}, {"del", "b/3"}, {"put", "empty", ""},
+		{"put", "a", "1"},
+		{"put", "a", "2"},
+		{"put", "b/1", "x"},
+		{"put", "b/2", "y"},
+		{"put", "b/3", "z"},
+		{"put", "c", "two\nlines"},
+		{"put", "b/1", "w"},
+		{"put", "esc", "\x1b[31mred\x1b[0m"},
+		{"put", "ключ", "значение"},
+		{"del", "b/3"},
+		{"put", "empty", ""},
 	}
 }
 

@@ -97,8 +97,11 @@ func (l *lockRun) detached() lock.Work {
 // exports prints what the shell that took a detached lock needs to know of it.
 func (l *lockRun) exports(r guardReport) error {
 	for _, v := range [][2]string{
-		{"ETCDX_LOCK_NAME", l.o.name}, {"ETCDX_LOCK_KEY", r.Key}, {"ETCD_LOCK_KEY", r.Key},
-		{"ETCDX_FENCE", fmt.Sprintf("%s@%d", r.Key, r.Token)}, {"ETCDX_LEASE", fmt.Sprintf("%x", r.Lease)},
+		{"ETCDX_LOCK_NAME", l.o.name},
+		{"ETCDX_LOCK_KEY", r.Key},
+		{"ETCD_LOCK_KEY", r.Key},
+		{"ETCDX_FENCE", fmt.Sprintf("%s@%d", r.Key, r.Token)},
+		{"ETCDX_LEASE", fmt.Sprintf("%x", r.Lease)},
 	} {
 		if _, err := fmt.Fprintf(l.g.streams.Out, "export %s='%s'\n", v[0], strings.ReplaceAll(v[1], "'", `'\''`)); err != nil {
 			return err

@@ -107,7 +107,7 @@ func Read(disk Disk, path string) (State, error) {
 
 func (f *File) load() error {
 	head := make([]byte, headBytes)
-	if _, err := f.h.ReadAt(head, 0); err != nil && err != io.EOF {
+	if _, err := f.h.ReadAt(head, 0); err != nil && !errors.Is(err, io.EOF) {
 		return err
 	}
 	var err error
@@ -116,7 +116,7 @@ func (f *File) load() error {
 	}
 	all := make([]byte, slots*f.slot)
 	// A file that ends early has lost slots; the checksums tell which.
-	if _, err := f.h.ReadAt(all, int64(f.slot)); err != nil && err != io.EOF {
+	if _, err := f.h.ReadAt(all, int64(f.slot)); err != nil && !errors.Is(err, io.EOF) {
 		return err
 	}
 	f.state, f.last, err = newest(f.path, all, f.slot)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"go.etcd.io/bbolt"
+	boltErrors "go.etcd.io/bbolt/errors"
 )
 
 // Known is what the index remembers of a key.
@@ -52,7 +53,7 @@ func metaState() []byte  { return []byte("state") }
 // is put aside under the name path.bad, and an empty one takes its place: its keys can be learnt again from the cluster.
 func OpenIndex(path string) (*Index, error) {
 	x, err := openIndex(path)
-	if err == nil || errors.Is(err, fs.ErrPermission) || errors.Is(err, bbolt.ErrTimeout) {
+	if err == nil || errors.Is(err, fs.ErrPermission) || errors.Is(err, boltErrors.ErrTimeout) {
 		return x, err
 	}
 	if err := os.Rename(path, path+".bad"); err != nil {

@@ -145,8 +145,10 @@ func (s *State) UnmarshalJSON(data []byte) error {
 }
 
 func fieldNames() []string {
-	return []string{"v", "seq", "cluster_id", "member_id", "raft_term", "rev", "phase", "anchor", "samples", "compactions",
-		"spec", "writer", "updated"}
+	return []string{
+		"v", "seq", "cluster_id", "member_id", "raft_term", "rev", "phase", "anchor", "samples", "compactions",
+		"spec", "writer", "updated",
+	}
 }
 
 // CorruptError says that a file is not a checkpoint, or not a whole one.

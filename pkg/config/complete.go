@@ -85,11 +85,15 @@ func (s *Settings) discover(ctx context.Context, a Access) error {
 	}
 	switch {
 	case len(errs) == 2:
-		return &ImpossibleError{Text: s.origin("discovery-srv") + ": no endpoints found for " + strconv.Quote(d.domain), Err: errs[0],
-			Next: "the DNS must have SRV records for _etcd-client._tcp or _etcd-client-ssl._tcp in it"}
+		return &ImpossibleError{
+			Text: s.origin("discovery-srv") + ": no endpoints found for " + strconv.Quote(d.domain), Err: errs[0],
+			Next: "the DNS must have SRV records for _etcd-client._tcp or _etcd-client-ssl._tcp in it",
+		}
 	case len(found) == 0 && len(ignored) > 0:
-		return &ImpossibleError{Text: fmt.Sprintf("%s: only insecure endpoints found: %s", s.origin("discovery-srv"), strings.Join(ignored, ", ")),
-			Next: "give --insecure-discovery to accept them"}
+		return &ImpossibleError{
+			Text: fmt.Sprintf("%s: only insecure endpoints found: %s", s.origin("discovery-srv"), strings.Join(ignored, ", ")),
+			Next: "give --insecure-discovery to accept them",
+		}
 	}
 	if len(found) > 0 {
 		s.Conn.Endpoints = found

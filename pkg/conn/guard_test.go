@@ -174,26 +174,44 @@ func TestGuardedWrite(t *testing.T) {
 		log    string
 	}{
 		{name: "at once", mine: 1, last: "mine", log: "+1 read; +1 send to 0"},
-		{name: "the first copy is lost", copies: []copyPlan{{arrives: lost}}, mine: 1, last: "mine",
-			log: "+1 read; +1 send to 0; +302 read; +302 send to 1"},
-		{name: "two are lost: patience doubles", copies: []copyPlan{{arrives: lost}, {arrives: lost}}, mine: 1, last: "mine",
-			log: "+1 read; +1 send to 0; +302 read; +302 send to 1; +903 read; +903 send to 2"},
-		{name: "only the answer is lost", copies: []copyPlan{{answers: lost}}, mine: 1, last: "mine",
-			log: "+1 read; +1 send to 0; +302 read"},
-		{name: "the first copy is slow, and then too late", copies: []copyPlan{{arrives: 20 * time.Second}}, theirs: 10 * time.Second, mine: 1, last: "theirs",
-			log: "+1 read; +1 send to 0; +302 read; +302 send to 1"},
-		{name: "its answer comes while the key is looked at", copies: []copyPlan{{answers: 300*ms + 500*time.Microsecond}}, mine: 1, last: "mine",
-			log: "+1 read; +1 send to 0"},
-		{name: "another client writes before a lost copy", copies: []copyPlan{{arrives: lost}}, theirs: 100 * ms, mine: 1, last: "mine",
-			log: "+1 read; +1 send to 0; +302 read; +303 send to 1"},
-		{name: "the connection breaks behind it", copies: []copyPlan{{after: errors.New("EOF")}}, mine: 1, last: "mine",
-			log: "+1 read; +1 send to 0; +27 read"},
+		{
+			name: "the first copy is lost", copies: []copyPlan{{arrives: lost}}, mine: 1, last: "mine",
+			log: "+1 read; +1 send to 0; +302 read; +302 send to 1",
+		},
+		{
+			name: "two are lost: patience doubles", copies: []copyPlan{{arrives: lost}, {arrives: lost}}, mine: 1, last: "mine",
+			log: "+1 read; +1 send to 0; +302 read; +302 send to 1; +903 read; +903 send to 2",
+		},
+		{
+			name: "only the answer is lost", copies: []copyPlan{{answers: lost}}, mine: 1, last: "mine",
+			log: "+1 read; +1 send to 0; +302 read",
+		},
+		{
+			name: "the first copy is slow, and then too late", copies: []copyPlan{{arrives: 20 * time.Second}}, theirs: 10 * time.Second, mine: 1, last: "theirs",
+			log: "+1 read; +1 send to 0; +302 read; +302 send to 1",
+		},
+		{
+			name: "its answer comes while the key is looked at", copies: []copyPlan{{answers: 300*ms + 500*time.Microsecond}}, mine: 1, last: "mine",
+			log: "+1 read; +1 send to 0",
+		},
+		{
+			name: "another client writes before a lost copy", copies: []copyPlan{{arrives: lost}}, theirs: 100 * ms, mine: 1, last: "mine",
+			log: "+1 read; +1 send to 0; +302 read; +303 send to 1",
+		},
+		{
+			name: "the connection breaks behind it", copies: []copyPlan{{after: errors.New("EOF")}}, mine: 1, last: "mine",
+			log: "+1 read; +1 send to 0; +27 read",
+		},
 		{name: "a lease that is gone", copies: []copyPlan{{err: rpctypes.ErrLeaseNotFound}}, err: "lease not found", mine: 0, last: "before"},
 		{name: "a lease that is gone, after a copy is lost", copies: []copyPlan{{arrives: lost}, {err: rpctypes.ErrLeaseNotFound}}, err: "lease not found", maybe: true, last: "before"},
-		{name: "not sent", copies: []copyPlan{{unsent: true, err: errRefused}}, mine: 1, last: "mine",
-			log: "+1 read; +1 send to 0; +27 read; +27 send to 1"},
-		{name: "deleted by whom? the late answer tells", copies: []copyPlan{{arrives: lost}}, theirs: 100 * ms, change: change[string]{whose: unclear},
-			err: "by somebody else", maybe: true, last: "theirs"},
+		{
+			name: "not sent", copies: []copyPlan{{unsent: true, err: errRefused}}, mine: 1, last: "mine",
+			log: "+1 read; +1 send to 0; +27 read; +27 send to 1",
+		},
+		{
+			name: "deleted by whom? the late answer tells", copies: []copyPlan{{arrives: lost}}, theirs: 100 * ms, change: change[string]{whose: unclear},
+			err: "by somebody else", maybe: true, last: "theirs",
+		},
 		{name: "compacted", copies: []copyPlan{{arrives: lost}}, theirs: 100 * ms, first: rpctypes.ErrCompacted, err: "compacted", maybe: true, last: "theirs"},
 		{name: "nobody answers after it was sent", copies: []copyPlan{{arrives: lost}}, reads: []error{nil, context.DeadlineExceeded}, err: "deadline", maybe: true, last: "before"},
 		{name: "nobody answers before it was sent", reads: []error{context.DeadlineExceeded}, err: "deadline", last: "before"},

@@ -52,7 +52,7 @@ func (r race[T]) run(ctx context.Context) (v T, winner int, err error) {
 	cancel()
 	s.over = true
 	for s.outs > 0 {
-		s.land(ctx, <-s.done)
+		_ = s.land(ctx, <-s.done)
 	}
 	if errors.Is(err, errTimeUp) {
 		err = s.unavailable(context.Cause(ctx))
@@ -88,7 +88,7 @@ func (s *runner[T]) loop(ctx, inner context.Context) (v T, winner int, err error
 				return f.v, f.i, nil
 			}
 			if ctx.Err() != nil {
-				s.land(ctx, f)
+				_ = s.land(ctx, f)
 				return v, 0, errTimeUp
 			}
 			if err := s.land(ctx, f); err != nil {

@@ -107,8 +107,12 @@ func TestRace(t *testing.T) {
 		{"two are silent", []server{{deaf: true}, {deaf: true}, {takes: ms}}, "m2", 201 * ms, "+0 m0; +100 m1; +200 m2; won m2; m0 silent; m1 silent"},
 		{"slow, but first to answer", []server{{takes: 150 * ms}, {takes: 200 * ms}}, "m0", 150 * ms, "+0 m0; +100 m1; won m0"},
 		{"refused, later well", []server{{errs: []error{errRefused, errRefused, nil}}}, "m0", 150 * ms, "+0 m0; m0 refused; +50 m0; m0 refused; +150 m0; won m0"},
-		{"the pauses grow up to 400 ms", []server{{errs: []error{errRefused, errRefused, errRefused, errRefused, errRefused, nil}}}, "m0", 1150 * ms,
-			"+0 m0; m0 refused; +50 m0; m0 refused; +150 m0; m0 refused; +350 m0; m0 refused; +750 m0; m0 refused; +1150 m0; won m0"},
+		{
+			"the pauses grow up to 400 ms",
+			[]server{{errs: []error{errRefused, errRefused, errRefused, errRefused, errRefused, nil}}},
+			"m0", 1150 * ms,
+			"+0 m0; m0 refused; +50 m0; m0 refused; +150 m0; m0 refused; +350 m0; m0 refused; +750 m0; m0 refused; +1150 m0; won m0",
+		},
 		{"a hopeless one is not asked again", []server{{errs: []error{errWrongCA}}, {errs: []error{errRefused, nil}}}, "m1", 50 * ms, "+0 m0; m0 wrong-ca; +0 m1; m1 refused; +50 m1; won m1"},
 	}
 	for _, c := range cases {

@@ -1,6 +1,7 @@
 package conn_test
 
 import (
+	"encoding/pem"
 	"errors"
 	"io"
 	"net"
@@ -11,8 +12,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"encoding/pem"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 

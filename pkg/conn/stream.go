@@ -163,6 +163,6 @@ func (c *Cluster) probeOnce(ctx context.Context, k int) error {
 		c.answered(k, time.Since(begun))
 		return nil
 	}
-	c.judge(k, err)
+	_, _, _ = c.judge(k, err)
 	return err
 }

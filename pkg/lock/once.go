@@ -3,6 +3,7 @@ package lock
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -131,7 +132,7 @@ func (a *acquirer) markStart(ctx context.Context) error {
 	}
 	_, err := persist(ctx, a.session, func(ctx context.Context) (struct{}, error) {
 		err := o.check(ctx, a.store, a.r.Name, a.token)
-		if _, skip := err.(*SkippedError); skip {
+		if _, skip := errors.AsType[*SkippedError](err); skip {
 			err = &RefusedError{err} // do not repeat
 		}
 		return struct{}{}, err

@@ -37,8 +37,10 @@ func answers() map[string]any {
 		"del":               &clientv3.DeleteResponse{Header: h, Deleted: 4},
 		"del with previous": &clientv3.DeleteResponse{Header: h, Deleted: 4, PrevKvs: kvs},
 		"watch": &clientv3.WatchResponse{Header: h, Events: []*clientv3.Event{
-			{Type: mvccpb.Event_PUT, Kv: plain}, {Type: mvccpb.Event_PUT, Kv: leased, PrevKv: empty},
-			{Type: mvccpb.Event_DELETE, Kv: gone}, {Type: mvccpb.Event_DELETE, Kv: gone, PrevKv: binary},
+			{Type: mvccpb.Event_PUT, Kv: plain},
+			{Type: mvccpb.Event_PUT, Kv: leased, PrevKv: empty},
+			{Type: mvccpb.Event_DELETE, Kv: gone},
+			{Type: mvccpb.Event_DELETE, Kv: gone, PrevKv: binary},
 		}},
 		"watch progress":  &clientv3.WatchResponse{Header: h},
 		"watch created":   &clientv3.WatchResponse{Header: h, Created: true},
