@@ -34,7 +34,7 @@ func TestExpiredTokensRenewThemselves(t *testing.T) {
 				check(t, err)
 				_, err = c.Get(within(t, 5*time.Second), "w")
 				check(t, err)
-				time.Sleep(1500 * time.Millisecond)
+				time.Sleep(1500 * time.Millisecond) // a token lasts a second
 			}
 			// A reconnection opens the stream anew, with a token that has long expired.
 			check(t, l.Reset(0))

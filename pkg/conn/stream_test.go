@@ -123,7 +123,7 @@ func TestStreamLeavesASickMember(t *testing.T) {
 			f.waitFor(t, 20)
 			begun := time.Now()
 			check(t, fault.begin(sick))
-			time.Sleep(2500 * time.Millisecond)
+			time.Sleep(2500 * time.Millisecond) // long enough for a gap of twice what is promised to be seen
 			gap := f.gap(begun)
 			member, _, moves := f.now()
 			t.Logf("gap %v, %d moves", gap, moves-1)
@@ -162,7 +162,7 @@ func TestStreamStaysDuringAnElection(t *testing.T) {
 	check(t, err)
 	f.waitFor(t, 0)
 	check(t, l.Kill(leader))
-	time.Sleep(3 * time.Second)
+	time.Sleep(3 * time.Second) // the stream stays idle over the election
 	_, err = writer.Put(within(t, 5*time.Second), "w", "2")
 	check(t, err)
 	for ctx := within(t, 5*time.Second); ctx.Err() == nil; time.Sleep(10 * time.Millisecond) {
@@ -202,7 +202,7 @@ func TestStreamGoesOnWhenTheClusterComesBack(t *testing.T) {
 			for i := range l.Len() {
 				check(t, how.begin(i))
 			}
-			time.Sleep(6 * time.Second)
+			time.Sleep(6 * time.Second) // the outage
 			for i := range l.Len() {
 				check(t, how.end(i))
 			}
