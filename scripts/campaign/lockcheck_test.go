@@ -14,7 +14,9 @@ func TestCheckLocks(t *testing.T) {
 		return Hold{Run: run, Name: "n", From: 20 * s, To: 25 * s, Limit: 10 * s, Code: code, Hurt: hurt}
 	}
 	mark := func(run, what string, token int64) Mark { return Mark{Run: run, Name: "n", What: what, Token: token} }
-	whole := func(run string, token int64) []Mark { return []Mark{mark(run, "start", token), mark(run, "end", token)} }
+	whole := func(run string, token int64) []Mark {
+		return []Mark{mark(run, "start", token), mark(run, "end", token)}
+	}
 	inOutage := Excuses{Outages: []Window{{24 * s, 30 * s}}}
 	inPause := Excuses{Pauses: []Window{{10 * s, 21 * s}}}
 	for _, tc := range []struct {
