@@ -203,7 +203,7 @@ func (w *watcher) finish(r WatchRun, log string) (WatchRun, error) {
 	for _, e := range r.Entries {
 		w.position = max(w.position, e.Rev)
 	}
-	w.forgotten = strings.Contains(r.Said, "compacted")
+	w.forgotten = w.load.tool.ctl && strings.Contains(string(text), "required revision has been compacted")
 	if r.After, err = w.checkpoint(); err != nil {
 		return r, err
 	}
