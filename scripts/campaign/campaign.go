@@ -225,6 +225,7 @@ func (c *campaign) judge(ctx context.Context) []Violation {
 // options are what a client of the cluster in this process needs.
 func (c *campaign) options() conn.Options {
 	o := conn.Options{Endpoints: c.cluster.Endpoints()}
+	o.TLS.Insecure = true // unless an endpoint's scheme says otherwise, as the command line has it
 	o.TLS.CACert, o.TLS.Cert, o.TLS.Key = c.cluster.CACert(), c.cluster.ClientCert(), c.cluster.ClientKey()
 	if c.cfg.security == "auth" || c.cfg.security == "jwt" {
 		o.Auth.User, o.Auth.Password = "root", password

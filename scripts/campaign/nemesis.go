@@ -53,6 +53,9 @@ func (n *nemesis) run(ctx context.Context, plan []Fault) {
 
 // sleep waits for d, or until ctx ends; then it returns false.
 func sleep(ctx context.Context, d time.Duration) bool {
+	if ctx.Err() != nil {
+		return false
+	}
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {

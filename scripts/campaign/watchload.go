@@ -186,6 +186,9 @@ func (w *watcher) once(ctx context.Context) (WatchRun, error) {
 	r.Code, r.Asked = w.await(ctx, ended, log, cmd.Process)
 	end()
 	r.Hurt, r.To = w.load.procs.remove("watch", p), j.now()
+	if r.Code != 0 && len(r.Hurt) > 0 {
+		r.Asked = false // a fault came between: the next run is asked again
+	}
 	said, _ := os.ReadFile(stderr.Name())
 	r.Said = lastLine(string(said))
 	return w.finish(r, log)
