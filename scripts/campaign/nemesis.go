@@ -106,7 +106,7 @@ func (n *nemesis) carryOut(ctx context.Context, f Fault) {
 func (n *nemesis) apply(ctx context.Context, f Fault) (effect, error) {
 	switch f.Class {
 	case Compact:
-		return n.compact(ctx)
+		return n.compact(ctx, int64(f.Pick))
 	case ProcKill, ProcStop:
 		return n.hurtProcess(f)
 	case Outage:
@@ -190,12 +190,15 @@ func (n *nemesis) cutEveryone() (effect, error) {
 	return e, err
 }
 
-func (n *nemesis) compact(ctx context.Context) (effect, error) {
+func (n *nemesis) compact(ctx context.Context, before int64) (effect, error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	rev, err := n.cluster.Revision(ctx)
 	if err != nil {
 		return effect{}, err
+	}
+	if rev -= before; rev < 1 {
+		return effect{}, errors.New("there is no such history yet")
 	}
 	if err := n.beforeCompact(ctx, rev); err != nil {
 		return effect{}, err

@@ -28,7 +28,7 @@ const (
 	KillMajority Class = "kill-majority" // two members are killed and restarted
 	Outage       Class = "outage"        // no client reaches any member
 
-	Compact  Class = "compact"   // the history is compacted at the current revision
+	Compact  Class = "compact"   // the history is compacted at the current revision or before
 	ProcKill Class = "proc-kill" // a process of the tool is killed
 	ProcStop Class = "proc-stop" // a process of the tool hangs
 )
@@ -50,7 +50,9 @@ type Fault struct {
 	// Target is leader, follower or a member's name for faults of members, a workload for those of processes.
 	Target string
 	Delay  time.Duration // of Slow
-	Pick   int           // which of the target's processes: the Pick-th of those that run, counted round
+	// Pick is which of the target's processes: the Pick-th of those that run, counted round. For Compact, how many revisions
+	// before the current one.
+	Pick int
 }
 
 func (f Fault) String() string {
@@ -139,7 +141,11 @@ func (s Shape) lasting(rng *rand.Rand, c Class) time.Duration {
 func (s Shape) compactions(rng *rand.Rand) []Fault {
 	var plan []Fault
 	for at := between(rng, time.Second, 4*time.Second); at < s.Duration; at += between(rng, time.Second, 6*time.Second) {
-		plan = append(plan, Fault{Class: Compact, At: at})
+		f := Fault{Class: Compact, At: at}
+		if rng.IntN(2) == 0 {
+			f.Pick = rng.IntN(300)
+		}
+		plan = append(plan, f)
 	}
 	return plan
 }
