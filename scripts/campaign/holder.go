@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -114,15 +115,15 @@ func leaveTo(held *os.File, work time.Duration) error {
 	return cmd.Run()
 }
 
-// fence is the fencing token that the tool gave: etcdx's is the create revision of the lock key, etcdctl has only the
-// revision at which it took the lock.
+// fence is the fencing token that the tool gave: etcdx's is KEY@ the create revision of the lock key, etcdctl has only the
+// revision at which it took the lock. 0: there is none.
 func fence() int64 {
-	for _, name := range []string{"ETCDX_FENCE", "ETCD_LOCK_REV"} {
-		if n, err := strconv.ParseInt(os.Getenv(name), 10, 64); err == nil {
-			return n
-		}
+	given := os.Getenv("ETCD_LOCK_REV")
+	if key := os.Getenv("ETCDX_FENCE"); key != "" {
+		given = key[strings.LastIndex(key, "@")+1:]
 	}
-	return 0
+	n, _ := strconv.ParseInt(given, 10, 64)
+	return n
 }
 
 // write appends the mark as one line in one write: whoever holds the lock, marks do not mix.
