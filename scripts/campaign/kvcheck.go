@@ -158,6 +158,7 @@ func CheckEndings(calls []Call, b Bounds) []Violation {
 		switch {
 		case c.Ending == Untold && c.Verb != Get:
 			v.Rule = "told"
+		case c.Verb == CAS && c.Ending == Unknown: // nobody can repeat another's transaction
 		case c.Ending != Done && !excused:
 			v.Rule = "available"
 		case c.To-c.From > b.Longest:

@@ -81,6 +81,8 @@ func TestCheckEndings(t *testing.T) {
 		{"fine", at(Call{Verb: Put}, 0, 10), ""},
 		{"fails while a majority serves", at(Call{Verb: Put, Ending: NotApplied}, 0, 10), "available"},
 		{"read fails while a majority serves", at(Call{Verb: Get, Ending: Untold}, 0, 10), "available"},
+		{"does not know whether a transaction was applied", at(Call{Verb: CAS, Ending: Unknown}, 0, 10), ""},
+		{"does not know whether a put was applied", at(Call{Verb: Put, Ending: Unknown}, 0, 10), "available"},
 		{"fails in an outage", at(Call{Verb: Put, Ending: NotApplied}, 90, 110), ""},
 		{"unknown in an outage", at(Call{Verb: Put, Ending: Unknown}, 190, 210), ""},
 		{"says nothing about the outcome", at(Call{Verb: Put, Ending: Untold}, 110, 120), "told"},
