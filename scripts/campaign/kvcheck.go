@@ -158,7 +158,8 @@ func CheckEndings(calls []Call, b Bounds) []Violation {
 		switch {
 		case c.Ending == Untold && c.Verb != Get:
 			v.Rule = "told"
-		case c.Verb == CAS && c.Ending == Unknown: // nobody can repeat another's transaction
+		case c.Ending == Unknown && (c.Verb == CAS || contested(c, calls)):
+			continue // nobody can repeat another's transaction, nor tell who changed a key that others change too
 		case c.Ending != Done && !excused:
 			v.Rule = "available"
 		case c.To-c.From > b.Longest:
@@ -169,4 +170,12 @@ func CheckEndings(calls []Call, b Bounds) []Violation {
 		found = append(found, v)
 	}
 	return found
+}
+
+// contested says whether another client may have changed the key of c meanwhile.
+func contested(c Call, calls []Call) bool {
+	return slices.ContainsFunc(calls, func(o Call) bool {
+		ended := o.Ending == Done && o.To < c.From
+		return o.Client != c.Client && o.Key == c.Key && o.Verb != Get && o.Ending != NotApplied && o.From < c.To && !ended
+	})
 }

@@ -79,23 +79,43 @@ func TestCheckEndings(t *testing.T) {
 		rule string
 	}{
 		{"fine", at(Call{Verb: Put}, 0, 10), ""},
-		{"fails while a majority serves", at(Call{Verb: Put, Ending: NotApplied}, 0, 10), "available"},
-		{"read fails while a majority serves", at(Call{Verb: Get, Ending: Untold}, 0, 10), "available"},
+		{"fails while a majority serves", at(Call{Verb: Put, Ending: NotApplied}, 0, 10), "/available"},
+		{"read fails while a majority serves", at(Call{Verb: Get, Ending: Untold}, 0, 10), "/available"},
 		{"does not know whether a transaction was applied", at(Call{Verb: CAS, Ending: Unknown}, 0, 10), ""},
-		{"does not know whether a put was applied", at(Call{Verb: Put, Ending: Unknown}, 0, 10), "available"},
+		{"does not know whether a put was applied", at(Call{Verb: Put, Ending: Unknown}, 0, 10), "/available"},
 		{"fails in an outage", at(Call{Verb: Put, Ending: NotApplied}, 90, 110), ""},
 		{"unknown in an outage", at(Call{Verb: Put, Ending: Unknown}, 190, 210), ""},
-		{"says nothing about the outcome", at(Call{Verb: Put, Ending: Untold}, 110, 120), "told"},
-		{"takes too long", at(Call{Verb: Put}, 0, 60), "bounded"},
+		{"says nothing about the outcome", at(Call{Verb: Put, Ending: Untold}, 110, 120), "/told"},
+		{"takes too long", at(Call{Verb: Put}, 0, 60), "/bounded"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			found := CheckEndings([]Call{tc.call}, b)
 			got := ""
-			if len(found) > 0 {
-				got = found[0].Rule
+			for _, v := range CheckEndings([]Call{tc.call}, b) {
+				got += "/" + v.Rule
 			}
 			if got != tc.rule {
 				t.Errorf("rule %q, want %q", got, tc.rule)
+			}
+		})
+	}
+}
+
+func TestCheckEndingsExcusesContention(t *testing.T) {
+	lost := at(Call{Client: "a", Verb: Put, Ending: Unknown}, 0, 10)
+	for _, tc := range []struct {
+		name  string
+		other Call
+		want  int
+	}{
+		{"another client's write meanwhile", at(Call{Client: "b", Verb: Del}, 5, 20), 0},
+		{"another client's write before", at(Call{Client: "b", Verb: Del}, -5, -1), 1},
+		{"another client's write of unknown outcome before", at(Call{Client: "b", Verb: CAS, Ending: Unknown}, -5, -1), 0},
+		{"another client's read", at(Call{Client: "b", Verb: Get}, 5, 20), 1},
+		{"its own write", at(Call{Client: "a", Verb: Put}, 5, 20), 1},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			if found := CheckEndings([]Call{lost, tc.other}, Bounds{Longest: time.Second}); len(found) != tc.want {
+				t.Errorf("found %v, want %d", found, tc.want)
 			}
 		})
 	}

@@ -148,6 +148,9 @@ func (w *watcher) run(ctx context.Context) error {
 		if r.Asked {
 			return nil
 		}
+		if ctx.Err() != nil && len(r.Hurt) == 0 {
+			return nil // it ended by itself: it will not send the rest
+		}
 		// Not bound to ctx: after its end the watch still has to send the rest.
 		sleep(context.WithoutCancel(ctx), between(w.rng, 10*time.Millisecond, 800*time.Millisecond))
 	}
