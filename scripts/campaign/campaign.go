@@ -173,6 +173,8 @@ func (c *campaign) run(ctx context.Context) (verdict, error) {
 	go func() { defer close(truthDone); c.truth.run(watching) }()
 
 	c.journal.began = time.Now()
+	witnessed := make(chan struct{})
+	go func() { defer close(witnessed); c.witness(watching) }()
 	errs := make([]error, len(c.load))
 	var work sync.WaitGroup
 	working, stop := context.WithTimeout(ctx, c.cfg.duration)
@@ -184,15 +186,16 @@ func (c *campaign) run(ctx context.Context) (verdict, error) {
 	<-working.Done()
 	errs = append(errs, c.recover(ctx))
 	work.Wait()
-	if err := errors.Join(errs...); err != nil {
-		return v, err
+	err := errors.Join(errs...)
+	if err == nil {
+		judging, cancel := context.WithTimeout(ctx, checkTimeout)
+		v.violations = c.judge(judging)
+		cancel()
 	}
-	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
-	defer cancel()
-	v.violations = c.judge(ctx)
 	stopWatching()
 	<-truthDone
-	return v, nil
+	<-witnessed
+	return v, err
 }
 
 // recover makes the cluster healthy again.

@@ -17,6 +17,7 @@ type journal struct {
 	counts  map[Class]int
 	outages []Window
 	pauses  []Window // when a member hung
+	silent  time.Duration
 }
 
 func newJournal() *journal { return &journal{began: time.Now(), counts: map[Class]int{}} }
@@ -66,6 +67,13 @@ func (j *journal) pause(from, to time.Duration) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.pauses = append(j.pauses, Window{from, to + recovery})
+}
+
+// silence adds to the time in which the witness got no answer from any member.
+func (j *journal) silence(d time.Duration) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.silent += d
 }
 
 func (j *journal) allSpans() []Span {

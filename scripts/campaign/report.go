@@ -25,7 +25,7 @@ func (c *campaign) report(v verdict) string {
 			total += c.journal.counts[class]
 		}
 	}
-	fmt.Fprintf(&b, "; %d applied of %d planned\n", total, len(v.plan))
+	fmt.Fprintf(&b, "; %d applied of %d planned; no member served for %v\n", total, len(v.plan), c.journal.silent.Round(100*time.Millisecond))
 	for _, l := range c.load {
 		b.WriteString(l.summary() + "\n")
 	}
