@@ -127,8 +127,11 @@ func (c *campaign) addLoads() error {
 		switch name {
 		case "kv":
 			l := &kvLoad{campaign: c, execs: 2, conns: 3, keys: 6}
-			if c.tool.ctl {
+			switch {
+			case c.tool.ctl:
 				l.execs, l.conns = 4, 0
+			case len(c.cfg.workloads) == 1:
+				l.conns = 10 // the machine is theirs
 			}
 			c.load = append(c.load, l)
 		case "lock":
