@@ -126,12 +126,12 @@ func (c *campaign) addLoads() error {
 	for _, name := range c.cfg.workloads {
 		switch name {
 		case "kv":
-			l := &kvLoad{campaign: c, execs: 2, conns: 3, keys: 6}
+			l := &kvLoad{campaign: c, execs: 2, conns: 3, keys: 6, pause: 80 * time.Millisecond}
 			switch {
 			case c.tool.ctl:
 				l.execs, l.conns = 4, 0
 			case len(c.cfg.workloads) == 1:
-				l.conns = 10 // the machine is theirs
+				l.conns, l.pause = 10, 15*time.Millisecond // the machine is theirs
 			}
 			c.load = append(c.load, l)
 		case "lock":

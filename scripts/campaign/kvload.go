@@ -26,6 +26,8 @@ type kvLoad struct {
 	*campaign
 	execs, conns int // how many clients of each kind
 	keys         int
+	// pause is the longest one between two calls of a client in this process. Commands take longer: each is a process.
+	pause time.Duration
 
 	mu    sync.Mutex
 	calls []Call
@@ -44,11 +46,7 @@ func (l *kvLoad) rows() []string {
 	return all
 }
 
-// The longest pauses between two calls of a client. Every command is a process.
-const (
-	execPause = 300 * time.Millisecond
-	connPause = 80 * time.Millisecond
-)
+const execPause = 300 * time.Millisecond
 
 func (l *kvLoad) run(ctx context.Context) error {
 	var cluster *conn.Cluster
@@ -65,7 +63,7 @@ func (l *kvLoad) run(ctx context.Context) error {
 			if i < l.execs {
 				l.drive(ctx, NewScript(l.cfg.seed, i, row, l.keys, Get, Put, Put, Del), execCaller{l.tool}, execPause)
 			} else {
-				l.drive(ctx, NewScript(l.cfg.seed, i, row, l.keys, Get, Get, Put, Put, Del, CAS), connCaller{cluster, l.tool.timeout}, connPause)
+				l.drive(ctx, NewScript(l.cfg.seed, i, row, l.keys, Get, Get, Put, Put, Del, CAS), connCaller{cluster, l.tool.timeout}, l.pause)
 			}
 		})
 	}
