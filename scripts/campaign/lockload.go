@@ -54,8 +54,8 @@ func nextTurn(rng *rand.Rand, ttl time.Duration) Turn {
 		Name: lockPrefix + pick(rng, "a", "a", "b"), Manner: pick(rng, Plain, Deaf, Forking),
 		Work: between(rng, 100*time.Millisecond, 2*time.Second), Pause: between(rng, 0, 700*time.Millisecond), Try: rng.IntN(6) == 0,
 	}
-	if rng.IntN(5) == 0 {
-		t.Work = between(rng, ttl, ttl*3/2)
+	if rng.IntN(3) == 0 {
+		t.Work = between(rng, ttl, ttl*2)
 	}
 	return t
 }
