@@ -39,8 +39,10 @@ func TestCheckLinearizable(t *testing.T) {
 		{name: "unknown put may be seen", calls: []Call{at(lost("a"), 0, 1), at(read("a"), 8, 9)}},
 		{name: "unknown put may never be", calls: []Call{at(lost("a"), 0, 1), at(read(""), 8, 9)}},
 		{name: "unknown put acts late", calls: []Call{at(lost("a"), 0, 1), at(put("b"), 2, 3), at(read("b"), 4, 5), at(read("a"), 6, 7)}},
-		{name: "unknown put acts twice", bad: true,
-			calls: []Call{at(lost("a"), 0, 1), at(read("a"), 2, 3), at(put("b"), 4, 5), at(read("a"), 6, 7)}},
+		{
+			name: "unknown put acts twice", bad: true,
+			calls: []Call{at(lost("a"), 0, 1), at(read("a"), 2, 3), at(put("b"), 4, 5), at(read("a"), 6, 7)},
+		},
 		{name: "put that was said not to be applied is seen", calls: []Call{at(none("a"), 0, 1), at(read("a"), 2, 3)}, bad: true},
 		{name: "value from nowhere", calls: []Call{at(read("x"), 0, 1)}, bad: true},
 		{name: "deletes what exists", calls: []Call{at(put("a"), 0, 1), at(del(1), 2, 3), at(read(""), 4, 5)}},
@@ -48,8 +50,10 @@ func TestCheckLinearizable(t *testing.T) {
 		{name: "deletes twice", calls: []Call{at(put("a"), 0, 1), at(del(1), 2, 3), at(del(1), 4, 5)}, bad: true},
 		{name: "swaps", calls: []Call{at(swap("", "a"), 0, 1), at(swap("a", "b"), 2, 3), at(read("b"), 4, 5)}},
 		{name: "swaps on an old value", calls: []Call{at(put("a"), 0, 1), at(put("b"), 2, 3), at(swap("a", "c"), 4, 5)}, bad: true},
-		{name: "retried swap says no", bad: true,
-			calls: []Call{at(put("a"), 0, 1), at(noSwap("a", "b", "b"), 2, 3), at(read("b"), 4, 5)}},
+		{
+			name: "retried swap says no", bad: true,
+			calls: []Call{at(put("a"), 0, 1), at(noSwap("a", "b", "b"), 2, 3), at(read("b"), 4, 5)},
+		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			found := CheckLinearizable(tc.calls)

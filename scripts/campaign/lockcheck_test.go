@@ -27,8 +27,10 @@ func TestCheckLocks(t *testing.T) {
 		want  []string
 	}{
 		{name: "one after the other", holds: []Hold{hold("a", 0), hold("b", 0)}, marks: slices.Concat(whole("a", 3), whole("b", 5))},
-		{name: "two at once", holds: []Hold{hold("a", 0), hold("b", 3)},
-			marks: []Mark{mark("a", "start", 3), mark("b", "overlap", 5), mark("a", "end", 3)}, want: []string{"exclusive"}},
+		{
+			name: "two at once", holds: []Hold{hold("a", 0), hold("b", 3)},
+			marks: []Mark{mark("a", "start", 3), mark("b", "overlap", 5), mark("a", "end", 3)}, want: []string{"exclusive"},
+		},
 		{name: "token falls", holds: []Hold{hold("a", 0), hold("b", 0)}, marks: slices.Concat(whole("a", 5), whole("b", 4)), want: []string{"rising"}},
 		{name: "same token twice", holds: []Hold{hold("a", 0), hold("b", 0)}, marks: slices.Concat(whole("a", 5), whole("b", 5)), want: []string{"rising"}},
 		{name: "success without running", holds: []Hold{hold("a", 0)}, want: []string{"told"}},

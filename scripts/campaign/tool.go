@@ -34,7 +34,7 @@ type tool struct {
 // buildTool builds etcdx or etcdctl from this module into dir; any other name is the path of an executable of either kind.
 func buildTool(ctx context.Context, name, dir string) (tool, error) {
 	t := tool{path: filepath.Join(dir, name), ctl: strings.HasPrefix(filepath.Base(name), "etcdctl"), timeout: 5 * time.Second}
-	pkg := ""
+	var pkg string
 	switch name {
 	case "etcdx":
 		pkg = "github.com/etcdx/etcdx"

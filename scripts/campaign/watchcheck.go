@@ -42,8 +42,10 @@ func CheckWatch(runs []WatchRun, h History, through int64) []Violation {
 	}
 	last := runs[len(runs)-1]
 	if want := h.State(through, last.Prefix); !maps.Equal(state, want) {
-		found = append(found, Violation{Workload: "watch", Rule: "state", From: last.From, To: last.To,
-			Text: "the state that the events make is not the cluster's: " + difference(state, want) + ": " + last.String()})
+		found = append(found, Violation{
+			Workload: "watch", Rule: "state", From: last.From, To: last.To,
+			Text: "the state that the events make is not the cluster's: " + difference(state, want) + ": " + last.String(),
+		})
 	}
 	return found
 }

@@ -79,8 +79,10 @@ func TestCheckWatch(t *testing.T) {
 		{name: "checkpoint ahead of the cluster", runs: []WatchRun{asked(1, 9, from(2, 7))}, want: []string{"bookmarkable"}},
 		{name: "checkpoint goes back", runs: []WatchRun{killed(1, 6, from(2, 6)), killed(6, 5), asked(5, 7, from(6, 7))}, want: []string{"bookmarkable"}},
 		{name: "transaction torn by a kill", runs: []WatchRun{killed(1, 3, from(2, 3), send(5, put("w/a", "2"))), asked(3, 7, from(5, 7))}},
-		{name: "checkpoint counts a torn transaction", runs: []WatchRun{killed(1, 5, from(2, 3), send(5, put("w/a", "2"))), asked(5, 7, from(6, 7))},
-			want: []string{"bookmarkable", "state"}},
+		{
+			name: "checkpoint counts a torn transaction", runs: []WatchRun{killed(1, 5, from(2, 3), send(5, put("w/a", "2"))), asked(5, 7, from(6, 7))},
+			want: []string{"bookmarkable", "state"},
+		},
 		{name: "transaction cut short", runs: []WatchRun{asked(1, 7, from(2, 3), send(5, put("w/a", "2")), from(6, 7))}, want: []string{"atomic", "state"}},
 		{name: "transaction in another order", runs: []WatchRun{asked(1, 7, from(2, 3), swap, from(6, 7))}, want: []string{"atomic"}},
 		{name: "wrong value", runs: []WatchRun{asked(1, 7, from(2, 6), send(7, put("w/a", "x")))}, want: []string{"atomic", "state"}},

@@ -213,8 +213,10 @@ func (w *watcher) finish(r WatchRun, log string) (WatchRun, error) {
 	if r.After, err = w.checkpoint(); err != nil {
 		return r, err
 	}
-	w.load.journal.add(Span{Row: w.row, Mark: '!', From: r.To, To: r.To,
-		Label: fmt.Sprintf("run %d ended with %d at position %d after %d lines %s", w.n, r.Code, r.After, len(r.Entries), r.Said)})
+	w.load.journal.add(Span{
+		Row: w.row, Mark: '!', From: r.To, To: r.To,
+		Label: fmt.Sprintf("run %d ended with %d at position %d after %d lines %s", w.n, r.Code, r.After, len(r.Entries), r.Said),
+	})
 	return r, nil
 }
 
@@ -278,8 +280,7 @@ func (w *watcher) await(ctx context.Context, ended <-chan error, log string, pro
 		return exitCode(err), true
 	case <-time.After(hangAfter):
 		_ = process.Kill()
-		<-ended
-		return -1, true
+		return exitCode(<-ended), true
 	}
 }
 
