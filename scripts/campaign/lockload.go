@@ -55,7 +55,7 @@ func nextTurn(rng *rand.Rand, ttl time.Duration) Turn {
 		Work: between(rng, 100*time.Millisecond, 2*time.Second), Pause: between(rng, 0, 700*time.Millisecond), Try: rng.IntN(6) == 0,
 	}
 	if rng.IntN(3) == 0 {
-		t.Work = between(rng, ttl, ttl*2)
+		t.Work = between(rng, ttl, ttl+min(3*ttl, 6*time.Second))
 	}
 	return t
 }

@@ -58,13 +58,26 @@ func (p *procs) choose(workload, path string, number int, class Class) (pid int,
 		pid int
 		run *run
 	}
-	var all []candidate
+	var all, busy []candidate // busy: those of runs that have a command at work
 	for _, r := range p.runs[workload] {
+		var own []candidate
+		atWork := false
 		for _, pid := range tree(r.cmd.Process.Pid) {
-			if exe, err := os.Readlink(procFile(pid, "exe")); err == nil && exe == path {
-				all = append(all, candidate{pid, r})
+			exe, err := os.Readlink(procFile(pid, "exe"))
+			switch {
+			case err == nil && exe == path:
+				own = append(own, candidate{pid, r})
+			case err == nil:
+				atWork = true
 			}
 		}
+		all = append(all, own...)
+		if atWork {
+			busy = append(busy, own...)
+		}
+	}
+	if number%4 != 0 && len(busy) > 0 {
+		all = busy // more is at stake
 	}
 	if len(all) == 0 {
 		return 0, nil
