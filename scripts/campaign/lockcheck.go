@@ -1,0 +1,127 @@
+//go:build linux
+
+package main
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Hold is one command that was to run under a lock.
+type Hold struct {
+	Run, Row, Name string
+	From, To       time.Duration
+	// Limit is how long it may take in all when nothing hurts it.
+	Limit time.Duration
+	// Code is the exit code, -1 for one that was killed for hanging.
+	Code int
+	// Hurt are the faults that hit its processes.
+	Hurt []Class
+	Said string
+}
+
+func (h Hold) String() string {
+	s := fmt.Sprintf("%s %s of %s, %.3fs-%.3fs, exit code %d", h.Row, h.Run, h.Name, h.From.Seconds(), h.To.Seconds(), h.Code)
+	if len(h.Hurt) > 0 {
+		s += fmt.Sprintf(", hurt by %v", h.Hurt)
+	}
+	if h.Said != "" {
+		s += ", said " + h.Said
+	}
+	return s
+}
+
+// Excuses are the times in which a lock may be lost, or not be had.
+type Excuses struct {
+	// Outages are when the whole cluster was out of reach.
+	Outages []Window
+	// Pauses are when a member hung: a leader that comes back revokes leases that were renewed elsewhere meanwhile.
+	Pauses []Window
+}
+
+// CheckLocks judges what the commands wrote, in the order in which they wrote it, and how the tool ended.
+func CheckLocks(holds []Hold, marks []Mark, ex Excuses) []Violation {
+	found := checkMarks(holds, marks)
+	started, ended := map[string]bool{}, map[string]bool{}
+	for _, m := range marks {
+		switch m.What {
+		case "start":
+			started[m.Run] = true
+		case "end":
+			ended[m.Run] = true
+		}
+	}
+	for _, h := range holds {
+		rule, why := judgeHold(h, started[h.Run], ended[h.Run], ex)
+		if rule != "" {
+			found = append(found, Violation{Workload: "lock", Rule: rule, From: h.From, To: h.To, Text: why + ": " + h.String()})
+		}
+	}
+	return found
+}
+
+// checkMarks checks that no two commands ran at once, and that each had a greater token than the one before. etcdx's token is
+// the place in the queue, so this is also first come, first served.
+func checkMarks(holds []Hold, marks []Mark) []Violation {
+	byRun := map[string]Hold{}
+	for _, h := range holds {
+		byRun[h.Run] = h
+	}
+	last := map[string]Mark{}
+	var found []Violation
+	for _, m := range marks {
+		h := byRun[m.Run]
+		v := Violation{Workload: "lock", From: h.From, To: h.To}
+		before := last[m.Name]
+		switch {
+		case m.What == "overlap":
+			v.Rule = "exclusive"
+			v.Text = fmt.Sprintf("a command started while another ran: %s; the other: %s", h, byRun[before.Run])
+		case m.What == "start" && m.Token <= before.Token:
+			v.Rule = "rising"
+			v.Text = fmt.Sprintf("token %d came after %d: %s; before: %s", m.Token, before.Token, h, byRun[before.Run])
+		}
+		if v.Rule != "" {
+			found = append(found, v)
+		}
+		if m.What == "start" {
+			last[m.Name] = m
+		}
+	}
+	return found
+}
+
+// The exit codes of etcdx that a command under a lock can end with.
+const (
+	codeUnavailable = 69
+	codeBusy        = 75
+	codeLost        = 79
+)
+
+// judgeHold says which promise was broken to one caller, if any.
+func judgeHold(h Hold, started, ended bool, ex Excuses) (rule, why string) {
+	within := func(windows []Window) bool {
+		return slices.ContainsFunc(windows, func(w Window) bool { return h.From <= w.To && w.From <= h.To })
+	}
+	hurt := len(h.Hurt) > 0
+	switch {
+	case h.Code == 0 && !ended:
+		return "told", "success was reported, but the command did not run to its end"
+	case (h.Code == codeBusy || h.Code == codeUnavailable) && started && !hurt:
+		return "told", "it was said that nothing ran, but the command started"
+	case h.Code == -1 && !hurt:
+		return "served", "it neither ran nor gave up"
+	case hurt, h.Code == 0, h.Code == codeBusy, h.Code == overlapCode:
+	case h.Code == codeUnavailable && !within(ex.Outages):
+		return "available", "no lock to be had while a majority served"
+	case h.Code == codeLost && !within(ex.Outages) && !within(ex.Pauses):
+		return "kept", "the lock was lost while a majority served"
+	case h.Code != codeUnavailable && h.Code != codeLost:
+		return "told", "an exit code that tells nothing"
+	}
+	if !hurt && h.To-h.From > h.Limit {
+		return "bounded", fmt.Sprintf("it took longer than %v", h.Limit)
+	}
+	return "", ""
+}

@@ -1,0 +1,121 @@
+//go:build linux
+
+// Command campaign runs etcdx against a real etcd cluster that is broken on purpose, at random but repeatably, and checks
+// what etcdx promises: docs/campaign.md says what is checked and what has been run.
+//
+//	go run ./scripts/campaign --seed 7 --duration 2m
+//
+// It ends with 1 if a promise was seen broken, and then shows when, with a chart of clients, members and faults over time.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/etcdx/etcdx/pkg/lab"
+)
+
+func main() {
+	if code, was := lab.RunIfMember(); was {
+		os.Exit(code)
+	}
+	if code, was := runIfHolder(); was {
+		os.Exit(code)
+	}
+	os.Exit(command(os.Args[1:]))
+}
+
+// The exit codes.
+const (
+	exitKept   = 0
+	exitBroken = 1
+	exitFailed = 2
+)
+
+func command(args []string) int {
+	cfg, err := parse(args)
+	if errors.Is(err, flag.ErrHelp) {
+		return exitKept
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "campaign:", err)
+		return exitFailed
+	}
+	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer cancel()
+	c, err := open(ctx, cfg)
+	var v verdict
+	if err == nil {
+		fmt.Println(c.title())
+		v, err = c.run(ctx)
+	}
+	if err == nil {
+		fmt.Print(c.report(v))
+	}
+	if c != nil {
+		err = errors.Join(err, c.close(len(v.violations) > 0))
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "campaign:", err)
+		return exitFailed
+	}
+	if len(v.violations) > 0 {
+		return exitBroken
+	}
+	return exitKept
+}
+
+func parse(args []string) (config, error) {
+	var cfg config
+	fs := flag.NewFlagSet("campaign", flag.ContinueOnError)
+	fs.Uint64Var(&cfg.seed, "seed", uint64(time.Now().UnixNano()%1e6), "decides the faults and the calls; the same seed gives the same ones")
+	fs.DurationVar(&cfg.duration, "duration", 2*time.Minute, "how long the workloads run")
+	fs.StringVar(&cfg.server, "server", "", "etcd `executable` (default: the one that go.mod names, linked in)")
+	fs.StringVar(&cfg.tool, "tool", "etcdx", "what is tested: etcdx or etcdctl, built from this module, or the `path` of either")
+	workloads := fs.String("workloads", "kv,watch,lock", "which of kv, watch, lock to run")
+	faults := fs.String("faults", "all", "classes of faults, separated by commas; a leading - takes one out: all,-compact")
+	fs.StringVar(&cfg.security, "security", "plain", "plain, tls, mtls, auth (tokens of 5 s) or jwt (the same)")
+	fs.DurationVar(&cfg.ttl, "ttl", 6*time.Second, "the TTL of the locks, in whole seconds")
+	fs.BoolVar(&cfg.defaults, "defaults", false, "etcd's own election timings instead of faster ones")
+	fs.BoolVar(&cfg.keep, "keep", false, "keep the directory with the logs")
+	if err := fs.Parse(args); err != nil {
+		return cfg, err
+	}
+	if fs.NArg() > 0 {
+		return cfg, fmt.Errorf("unexpected argument %q", fs.Arg(0))
+	}
+	cfg.workloads = strings.Split(*workloads, ",")
+	var err error
+	cfg.classes, err = parseClasses(*faults)
+	return cfg, err
+}
+
+// parseClasses reads a list of classes of faults.
+func parseClasses(text string) ([]Class, error) {
+	var chosen []Class
+	for word := range strings.SplitSeq(text, ",") {
+		word, minus := strings.CutPrefix(word, "-")
+		class := Class(word)
+		switch {
+		case word == "all":
+			chosen = allClasses()
+		case word == "none":
+			chosen = nil
+		case !slices.Contains(allClasses(), class):
+			return nil, fmt.Errorf("there is no class of faults %q: %v", word, allClasses())
+		case minus:
+			chosen = slices.DeleteFunc(chosen, func(c Class) bool { return c == class })
+		default:
+			chosen = append(chosen, class)
+		}
+	}
+	return chosen, nil
+}
