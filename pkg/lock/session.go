@@ -39,8 +39,7 @@ func open(ctx context.Context, s Leases, clock Clock, r *Request) (*session, err
 		return nil, fmt.Errorf("grant a lease: %w", err)
 	}
 	// The grant does not say how long the lease lives, and the server may have made it longer.
-	sent := clock()
-	ttl, err := s.Renew(ctx, lease)
+	sent, ttl, err := firstRenewal(ctx, s, clock, lease, NewTenure(clock(), r.TTL, r.Grace).Attempt())
 	if err != nil {
 		err = fmt.Errorf("renew the lease: %w", err)
 		rctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
@@ -54,6 +53,21 @@ func open(ctx context.Context, s Leases, clock Clock, r *Request) (*session, err
 	ctx, n.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	go n.renew(ctx)
 	return n, nil
+}
+
+// firstRenewal renews until it succeeds or ctx ends, each try bounded: a member whose leader hangs keeps a renewal for
+// longer than the cluster needs for its next leader. sent is when the try that was answered began.
+func firstRenewal(ctx context.Context, s Leases, clock Clock, lease int64, attempt time.Duration) (sent Instant, ttl time.Duration, err error) {
+	for {
+		sent = clock()
+		actx, cancel := context.WithTimeout(ctx, attempt)
+		ttl, err = s.Renew(actx, lease)
+		late := actx.Err() != nil
+		cancel()
+		if err == nil || !late || ctx.Err() != nil {
+			return sent, ttl, err
+		}
+	}
 }
 
 // close stops renewing.
