@@ -190,8 +190,7 @@ func serverError(text string) (rpctypes.EtcdError, bool) {
 	if _, inner, ok := strings.Cut(text, "("); ok {
 		text = strings.TrimSuffix(inner, ")")
 	}
-	known, ok := rpctypes.Error(status.Error(codes.Unknown, text)).(rpctypes.EtcdError)
-	return known, ok
+	return errors.AsType[rpctypes.EtcdError](rpctypes.Error(status.Error(codes.Unknown, text)))
 }
 
 // errUnhealthy says that an endpoint is not well; etcdctl has said which one, and why.

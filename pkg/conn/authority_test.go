@@ -29,7 +29,7 @@ func TestAuthority(t *testing.T) {
 	defer srv.Stop()
 	tcp, err := net.Listen("tcp", "127.0.0.1:0")
 	check(t, err)
-	dir, err := os.MkdirTemp("", "etcdx") // t.TempDir's names are too long for sockets
+	dir, err := os.MkdirTemp("", "etcdx") //nolint:usetesting // t.TempDir's names are too long for sockets
 	check(t, err)
 	defer os.RemoveAll(dir)
 	t.Chdir(dir)
