@@ -185,3 +185,11 @@ type usageError struct {
 }
 
 func (e usageError) Error() string { return e.text }
+
+// hinted is an error with a next step that it did not know itself.
+type hinted struct {
+	error
+	hint string
+}
+
+func (e hinted) Unwrap() error { return e.error }

@@ -74,6 +74,9 @@ func classify(err error) (code int, hint string) {
 		return e.code, ""
 	}
 	if e, ok := errors.AsType[usageError](err); ok {
+		if h, ok := errors.AsType[hinted](err); ok {
+			return exitUsage, h.hint
+		}
 		return exitUsage, e.hint
 	}
 	for _, o := range outcomes() {

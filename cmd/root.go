@@ -3,6 +3,7 @@ package cmd
 
 import (
 	"context"
+	"errors"
 	"io"
 	"math/rand/v2"
 	"os"
@@ -92,6 +93,8 @@ func (g *globals) run(args []string) int {
 	g.close()
 	if err != nil && !g.parsed {
 		err = misuse(root, cmd, err)
+	} else if e, ok := errors.AsType[usageError](err); ok && e.hint == "" {
+		err = hinted{err, cmd.CommandPath() + " --help shows its arguments and flags"}
 	}
 	return g.report(err)
 }
@@ -163,7 +166,7 @@ func newRoot(g *globals) *cobra.Command {
 		newGet(g), newPut(g), newDel(g),
 		newWatch(g), newResume(g), newCompactCheck(g), newCheckpoint(g), newVerify(g),
 		newLock(g), newElect(g), newUnlock(g),
-		newContext(g), newCheckEndpoints(g),
+		newContext(g), newCheckEndpoints(g), newVersion(g),
 	)
 	addCompletions(g, root)
 	dressHelp(g, root)
