@@ -23,7 +23,7 @@ func (b *bench) build(ctx context.Context) error {
 	b.etcdx.name, b.etcdctl.name = "etcdx", "etcdctl"
 	for p, pkg := range map[*program]string{&b.etcdx: ".", &b.etcdctl: "go.etcd.io/etcd/etcdctl/v3"} {
 		// Both get the same empty home. etcdx keeps there what it learns about endpoints, as it does for a user.
-		p.env = append(os.Environ(), "HOME="+b.dir, "XDG_STATE_HOME="+filepath.Join(b.dir, "state"), "XDG_CONFIG_HOME="+b.dir)
+		p.env = append(os.Environ(), "HOME="+b.dir, "XDG_STATE_HOME="+filepath.Join(b.dir, "state"), "XDG_CONFIG_HOME="+filepath.Join(b.dir, "config"))
 		if p.path != "" {
 			continue
 		}

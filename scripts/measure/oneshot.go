@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"regexp"
@@ -246,7 +247,7 @@ func wholeGet(ctx context.Context, b *bench) error {
 			for _, p := range []program{first, second} {
 				o, err := p.call(ctx, args...)
 				if err != nil || o.code != 0 {
-					return fmt.Errorf("%s %v: exit status %d, %s%w", p.name, args, o.code, o.err, err)
+					return errors.Join(fmt.Errorf("%s %v: exit status %d, %s", p.name, args, o.code, o.err), err)
 				}
 				took[p.name] = o.took
 			}
