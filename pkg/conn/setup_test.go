@@ -64,7 +64,7 @@ func TestWrongSetUpsFailAtOnce(t *testing.T) {
 			cl := open(t, conn.Options{Endpoints: []string{c.endpoint}, TLS: c.tls})
 			begun := time.Now()
 			_, err := cl.Put(within(t, 5*time.Second), "k", "v")
-			if took := time.Since(begun); took > time.Second {
+			if took := time.Since(begun); took > 4*time.Second {
 				t.Errorf("took %v", took)
 			}
 			e, ok := errors.AsType[*conn.UnavailableError](err)
@@ -174,7 +174,8 @@ func TestRefusedUsers(t *testing.T) {
 			if !errors.Is(err, c.want) {
 				t.Errorf("got %v, want %v", err, c.want)
 			}
-			if took := time.Since(begun); took > time.Second {
+			// Refusals come at once, not when the time is up; how soon, scripts/measure tells.
+			if took := time.Since(begun); took > 4*time.Second {
 				t.Errorf("took %v", took)
 			}
 		})

@@ -125,8 +125,9 @@ func schedule(t *testing.T, seed uint64, c chaos, revoke bool) (wrong []string, 
 			l := &link{m: m, rng: rand.New(rand.NewPCG(seed, uint64(i)+100)), c: c, wg: &wg}
 			wg.Go(func() { w.contend(ctx, l, own) })
 			if rng.IntN(3) == 0 && !revoke {
+				after := time.Duration(rng.Int64N(int64(15 * time.Second)))
 				wg.Go(func() { // cut off for a while
-					pause(ctx, time.Duration(rng.Int64N(int64(15*time.Second))))
+					pause(ctx, after)
 					l.mu.Lock()
 					l.outage = time.Now().Add(time.Duration(l.rng.Int64N(int64(12 * time.Second))))
 					l.mu.Unlock()

@@ -3,6 +3,7 @@ package lock
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -165,14 +166,14 @@ func TestSuspendedPastTheLease(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := bubbleClock()
 		asleep := make(chan time.Duration, 1)
-		var slept time.Duration
+		var slept atomic.Int64
 		clock := func() Instant {
 			select {
 			case d := <-asleep:
-				slept += d
+				slept.Add(int64(d))
 			default:
 			}
-			return base().Add(slept)
+			return base().Add(time.Duration(slept.Load()))
 		}
 		h, l, _ := hold(t, clock)
 		var took time.Duration
