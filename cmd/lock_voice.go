@@ -34,7 +34,7 @@ type lockVoice struct {
 
 func newLockVoice(g *globals, o *lockOptions) *lockVoice {
 	return &lockVoice{
-		err: g.streams.Err, o: o, terminal: isTerminal(g.streams.Err),
+		err: g.streams.Err, o: o, terminal: isTerminal(g.streams.Err) && !g.asEtcdctl,
 		json: g.settings.Output == "json" || g.settings.Output == "jsonl",
 	}
 }
