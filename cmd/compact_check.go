@@ -65,8 +65,6 @@ type compactCheckRecord struct {
 	Behind     int64  `json:"behind_revisions"` // between checkpoint and the present
 	// MarginSeconds is how long ago the cluster was where the horizon is now, seen from the checkpoint; null: unknown.
 	MarginSeconds *float64 `json:"margin_seconds"`
-	// LostInSeconds is when the checkpoint will be compacted at the pace of the compactions seen so far; null: unknown.
-	LostInSeconds *float64 `json:"lost_in_seconds"`
 	Resume        string   `json:"resume"` // what resume would do
 	Why           string   `json:"why,omitempty"`
 }
@@ -129,7 +127,7 @@ func (o compactCheckOptions) check(ctx context.Context, g *globals, s checkpoint
 	return o.judge(r, s, spec)
 }
 
-// judge fills in margins, forecast and verdict, and remembers the observation for the next forecast.
+// judge fills in margins and verdict.
 func (o compactCheckOptions) judge(r compactCheckRecord, s checkpoint.State, spec watchSpec) (compactCheckRecord, error) {
 	r.Margin = r.Revision - r.Horizon
 	samples := points(s.Samples)
@@ -137,9 +135,6 @@ func (o compactCheckOptions) judge(r compactCheckRecord, s checkpoint.State, spe
 		if mine, ok := watch.TimeOf(samples, r.Revision); ok {
 			r.MarginSeconds = new(mine.Sub(at).Seconds())
 		}
-	}
-	if left, ok := watch.Forecast(points(s.Compactions), r.Revision); ok {
-		r.LostInSeconds = new(left.Seconds())
 	}
 	switch {
 	case s.Phase == phaseSyncing || r.Revision == 0:
@@ -194,10 +189,7 @@ func (o compactCheckOptions) print(g *globals, r compactCheckRecord, err error) 
 		return err
 	}
 	fmt.Fprintf(out, "verdict   %s\ncheckpoint revision  %d\ncompact revision     %d\ncurrent revision     %d\nmargin    %d revisions%s\nbehind    %d revisions\n",
-		r.Verdict, r.Revision, r.Horizon, r.Current, r.Margin, seconds(" (", r.MarginSeconds, ")"), r.Behind)
-	if r.LostInSeconds != nil {
-		fmt.Fprintf(out, "lost in   about%s at the pace of the compactions seen\n", seconds(" ", r.LostInSeconds, ""))
-	}
+		r.Verdict, r.Revision, r.Horizon, r.Current, r.Margin, inTime(r.MarginSeconds), r.Behind)
 	fmt.Fprintf(out, "resume    would %s\n", r.Resume)
 	return err
 }
@@ -206,14 +198,14 @@ func (r compactCheckRecord) summary() string {
 	if r.Why != "" {
 		return r.Why
 	}
-	return fmt.Sprintf("%s: checkpoint %s at revision %d, compaction at %d, %d revisions of margin%s", r.Verdict, r.Checkpoint, r.Revision, r.Horizon, r.Margin, seconds(", lost in ", r.LostInSeconds, ""))
+	return fmt.Sprintf("%s: checkpoint %s at revision %d, compaction at %d, %d revisions of margin", r.Verdict, r.Checkpoint, r.Revision, r.Horizon, r.Margin)
 }
 
-func seconds(before string, s *float64, after string) string {
-	if s == nil {
+func inTime(seconds *float64) string {
+	if seconds == nil {
 		return ""
 	}
-	return before + time.Duration(*s*float64(time.Second)).Round(time.Second).String() + after
+	return " (" + time.Duration(*seconds*float64(time.Second)).Round(time.Second).String() + ")"
 }
 
 // nagios returns a plugin's word and exit code.

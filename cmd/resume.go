@@ -24,19 +24,28 @@ func newResume(g *globals) *cobra.Command {
 		Example: "  etcdx watch --prefix orders/ --checkpoint orders -- ./handle-order   # once\n  etcdx resume orders                                                   # ever after",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			path, err := g.checkpointPath(args[0])
+			file, spec, err := g.openCheckpoint(args[0])
 			if err != nil {
 				return err
-			}
-			file, err := checkpoint.Open(checkpoint.OS{}, path)
-			if err != nil {
-				return err
-			}
-			var spec watchSpec
-			if err := json.Unmarshal(file.State().Spec, &spec); err != nil {
-				return errors.Join(&checkpoint.CorruptError{Path: path, Why: "its spec is not readable"}, file.Close())
 			}
 			return keptWatch{g: g, spec: spec, file: file}.run(cmd.Context())
 		},
 	}
+}
+
+// openCheckpoint opens a checkpoint by its name, and returns what it says of its watch. The caller closes the file.
+func (g *globals) openCheckpoint(name string) (*checkpoint.File, watchSpec, error) {
+	var spec watchSpec
+	path, err := g.checkpointPath(name)
+	if err != nil {
+		return nil, spec, err
+	}
+	file, err := checkpoint.Open(checkpoint.OS{}, path)
+	if err != nil {
+		return nil, spec, err
+	}
+	if err := json.Unmarshal(file.State().Spec, &spec); err != nil {
+		return nil, spec, errors.Join(&checkpoint.CorruptError{Path: path, Why: "its spec is not readable"}, file.Close())
+	}
+	return file, spec, nil
 }

@@ -2,13 +2,11 @@ package cmd
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
 
-	"github.com/etcdx/etcdx/pkg/checkpoint"
 	"github.com/etcdx/etcdx/pkg/watch"
 )
 
@@ -26,17 +24,9 @@ func newVerify(g *globals) *cobra.Command {
 		Example: "  etcdx verify orders",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			path, err := g.checkpointPath(args[0])
+			file, spec, err := g.openCheckpoint(args[0])
 			if err != nil {
 				return err
-			}
-			file, err := checkpoint.Open(checkpoint.OS{}, path)
-			if err != nil {
-				return err
-			}
-			var spec watchSpec
-			if err := json.Unmarshal(file.State().Spec, &spec); err != nil {
-				return errors.Join(&checkpoint.CorruptError{Path: path, Why: "its spec is not readable"}, file.Close())
 			}
 			if !spec.TrackKeys {
 				return errors.Join(usageError{text: "this checkpoint keeps no key index (--track-keys=false)"}, file.Close())

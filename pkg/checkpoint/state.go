@@ -37,8 +37,6 @@ type State struct {
 	Anchor *Anchor `json:"anchor,omitempty"`
 	// Samples are observations of (time, revision) by which revisions become times; oldest first.
 	Samples []Sample `json:"samples,omitempty"`
-	// Compactions are the horizons seen by compact-check and resume; oldest first.
-	Compactions []Sample `json:"compactions,omitempty"`
 
 	// Spec is what is watched and how, as JSON of the command line's own making.
 	Spec json.RawMessage `json:"spec"`
@@ -79,17 +77,6 @@ const keepSamples = 16
 // AddSample records that rev was current at t. Samples stay at least a minute apart and spread over the whole time seen:
 // when they are full, every second one of the older half goes.
 func (s *State) AddSample(t time.Time, rev int64) { s.Samples = addSample(s.Samples, t, rev) }
-
-// AddCompaction records that the compaction horizon was seen at rev at time t.
-func (s *State) AddCompaction(t time.Time, rev int64) {
-	if n := len(s.Compactions); n > 0 && s.Compactions[n-1].Rev >= rev {
-		return
-	}
-	s.Compactions = append(s.Compactions, Sample{t.Unix(), rev})
-	if n := len(s.Compactions); n > keepSamples {
-		s.Compactions = append([]Sample(nil), s.Compactions[n-keepSamples:]...)
-	}
-}
 
 func addSample(old []Sample, t time.Time, rev int64) []Sample {
 	if n := len(old); n > 0 && (t.Unix()-old[n-1].Unix < 60 || rev < old[n-1].Rev) {

@@ -160,23 +160,17 @@ func TestIdleClock(t *testing.T) {
 	}
 }
 
-func TestForecast(t *testing.T) {
+func TestTimeOf(t *testing.T) {
 	at := func(s int64) time.Time { return time.Unix(s, 0) }
-	horizons := []Point{{at(0), 1000}, {at(300), 1300}, {at(600), 1600}}
-	if left, ok := Forecast(horizons, 2200); !ok || left != 600*time.Second {
-		t.Errorf("%v %v", left, ok)
-	}
-	if left, ok := Forecast(horizons, 1500); !ok || left != 0 {
-		t.Errorf("a compacted position has %v left", left)
-	}
-	if _, ok := Forecast(horizons[:1], 2200); ok {
-		t.Error("a forecast from one compaction")
-	}
-	when, ok := TimeOf(horizons, 1150)
+	points := []Point{{at(0), 1000}, {at(300), 1300}, {at(600), 1600}}
+	when, ok := TimeOf(points, 1150)
 	if !ok || !when.Equal(at(150)) {
 		t.Errorf("%v %v", when, ok)
 	}
-	if _, ok := TimeOf(horizons, 999); ok {
+	if _, ok := TimeOf(points, 999); ok {
 		t.Error("a guess before the first observation")
+	}
+	if _, ok := TimeOf(points, 1601); ok {
+		t.Error("a guess after the last observation")
 	}
 }

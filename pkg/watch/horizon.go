@@ -32,18 +32,6 @@ func TimeOf(points []Point, rev int64) (time.Time, bool) {
 	return time.Time{}, false
 }
 
-// Forecast estimates how long position rev can still be resumed: from compactions seen before, oldest first, as the time
-// until the horizon passes rev at its own pace. ok is false while fewer than two different horizons were seen.
-func Forecast(horizons []Point, rev int64) (left time.Duration, ok bool) {
-	n := len(horizons)
-	if n < 2 || horizons[n-1].Rev <= horizons[0].Rev || !horizons[n-1].At.After(horizons[0].At) {
-		return 0, false
-	}
-	first, last := horizons[0], horizons[n-1]
-	perRev := float64(last.At.Sub(first.At)) / float64(last.Rev-first.Rev)
-	return max(0, time.Duration(float64(rev-last.Rev)*perRev)), true
-}
-
 // Horizon returns the revision of the latest compaction: the oldest one that can still be watched. 0: there was none.
 //
 // It needs no more than the right to watch the range: a watch from revision 1 is refused with the exact answer. For a
