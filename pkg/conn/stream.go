@@ -3,6 +3,7 @@ package conn
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -132,10 +133,11 @@ func mendable(err error) bool {
 	return false
 }
 
-// staleLogin says whether a stream ended because its token did. A watch says so in plain text (clientv3's watch.go).
+// staleLogin says whether a stream ended because its token did. The server cancels a watch with the reason in plain text:
+// the bare message, or the message behind the code (watchServer.recvLoop in etcdserver/api/v3rpc/watch.go).
 func staleLogin(err error) bool {
-	for _, stale := range []error{rpctypes.ErrInvalidAuthToken, rpctypes.ErrAuthOldRevision} {
-		if is(rpctypes.Error(err), stale) || err.Error() == stale.Error() {
+	for _, stale := range []error{rpctypes.ErrInvalidAuthToken, rpctypes.ErrAuthOldRevision, rpctypes.ErrUserEmpty} {
+		if is(rpctypes.Error(err), stale) || strings.HasSuffix(err.Error(), stale.Error()) {
 			return true
 		}
 	}
