@@ -75,7 +75,8 @@ func verbs() []verb {
 		{"restart MEMBER...", "Start members again on their data", 1, 64},
 		{"reset MEMBER...", "Break all connections of members; new ones work", 1, 64},
 		{"slow MEMBER DURATION", "Hold back every byte on a member's links, each way", 2, 2},
-		{"heal", "End cuts and delays, and let stopped members go on", 0, 0},
+		{"lose MEMBER SHARE", "Lose that share of what is sent on a member's links, 0.05 say: it comes late, as with TCP", 2, 2},
+		{"heal", "End cuts, delays and losses, and let stopped members go on", 0, 0},
 		{"ready", "Wait until every living member serves", 0, 0},
 		{"leader", "Print the leader's name", 0, 0},
 		{"rev", "Print the current revision", 0, 0},
@@ -239,6 +240,9 @@ func printStatus(out io.Writer, all []lab.Status) error {
 		}
 		if m.Delay > 0 {
 			links += ", slow by " + m.Delay.String()
+		}
+		if m.Loss > 0 {
+			links += fmt.Sprintf(", loses %g", m.Loss)
 		}
 		fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s\t%d\t%d\t%s\t%d\t%s\n", m.Name, m.Endpoint, m.Pid, m.State, role, m.Term, m.Revision, m.Version, m.Clients, links)
 	}

@@ -132,6 +132,8 @@ type Status struct {
 	// Cut and Delay are the faults of its links, as Cut and Slow set them.
 	Cut   Side          `json:"cut"`
 	Delay time.Duration `json:"delay_ns"`
+	// Loss is the share of segments that its links lose, as Lose sets it.
+	Loss float64 `json:"loss"`
 }
 
 // Status asks every member at once. It takes at most a second or so.
@@ -160,7 +162,7 @@ func (c *Cluster) statusOf(ctx context.Context, i int) Status {
 	m := c.members[i]
 	s := Status{Name: name(i), Endpoint: c.Endpoint(i), State: "running"}
 	c.net.change(func() {
-		s.Cut, s.Delay, s.ID, s.Clients = c.net.cuts[i], c.net.delays[i], c.net.ids[i], c.net.clients(i)
+		s.Cut, s.Delay, s.Loss, s.ID, s.Clients = c.net.cuts[i], c.net.delays[i], c.net.losses[i], c.net.ids[i], c.net.clients(i)
 	})
 	if m.proc == nil || !m.proc.running() {
 		s.State = "dead"

@@ -121,6 +121,18 @@ func (c *Cluster) Slow(i int, d time.Duration) error {
 	})
 }
 
+// Lose makes the links of member i lose that share of segments, 0 to 1, each way. As with TCP no byte is lost for good: a lost segment, and
+// all behind it, comes 0.2 s later, 0.6 s if it is lost again, and so on.
+func (c *Cluster) Lose(i int, share float64) error {
+	return c.withMember(i, func(*member) error {
+		if !(share >= 0 && share <= 1) {
+			return fmt.Errorf("%v is no share of what is sent: from 0 to 1", share)
+		}
+		c.net.change(func() { c.net.losses[i] = share })
+		return nil
+	})
+}
+
 // Reset breaks all connections of member i, both ends seeing a reset. New ones are let through.
 func (c *Cluster) Reset(i int) error {
 	return c.withMember(i, func(*member) error {
@@ -142,6 +154,7 @@ func (c *Cluster) Heal() error {
 	c.net.change(func() {
 		clear(c.net.cuts)
 		clear(c.net.delays)
+		clear(c.net.losses)
 	})
 	var errs []error
 	for _, m := range c.members {

@@ -3,6 +3,8 @@ package lab
 import (
 	"errors"
 	"io"
+	"math"
+	"math/rand/v2"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -16,7 +18,8 @@ type link struct {
 	peer   bool
 	caller string // the calling member's ID, if it said so
 	in     net.Conn
-	delay  atomic.Int64 // nanoseconds
+	delay  atomic.Int64  // nanoseconds
+	loss   atomic.Uint64 // a float64's bits: the share of segments that are lost
 
 	mu     sync.Mutex
 	out    net.Conn
@@ -26,9 +29,10 @@ type link struct {
 	closed bool
 }
 
-// set makes the link silent or lets it speak, with the given delay.
-func (l *link) set(cut bool, delay time.Duration) {
+// set makes the link silent or lets it speak, with the given delay and loss.
+func (l *link) set(cut bool, delay time.Duration, loss float64) {
 	l.delay.Store(int64(delay))
+	l.loss.Store(math.Float64bits(loss))
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if cut == l.cut {
@@ -181,7 +185,25 @@ func (l *link) deliver(dst net.Conn, c chunk) bool {
 	return false
 }
 
-func (l *link) due() time.Time { return time.Now().Add(time.Duration(l.delay.Load())) }
+// due says when what was just read may arrive: behind the delay, and behind the retransmissions if it was lost.
+func (l *link) due() time.Time {
+	return time.Now().Add(time.Duration(l.delay.Load()) + retransmission(math.Float64frombits(l.loss.Load()), rand.Float64))
+}
+
+// firstRTO is the least retransmission timeout of Linux (TCP_RTO_MIN in include/net/tcp.h). It doubles with each loss.
+const (
+	firstRTO = 200 * time.Millisecond
+	lastRTO  = 3200 * time.Millisecond
+)
+
+// retransmission draws how much later a segment arrives on a line that loses that share of them. TCP loses no byte: it sends
+// the segment again after a timeout, and holds back what came after it.
+func retransmission(loss float64, draw func() float64) (late time.Duration) {
+	for rto := firstRTO; rto <= lastRTO && draw() < loss; rto *= 2 {
+		late += rto
+	}
+	return late
+}
 
 func (l *link) waitDue(due time.Time) bool {
 	wait := time.Until(due)

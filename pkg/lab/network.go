@@ -14,6 +14,7 @@ type network struct {
 	links  map[*link]bool
 	cuts   []Side          // by member: which of its links are silent
 	delays []time.Duration // by member: how long each of its links holds back every byte
+	losses []float64       // by member: the share of segments that each of its links loses
 	ids    []string        // by member: its ID, as members introduce themselves to each other
 	pids   []int           // by member: its process
 	closed bool
@@ -31,7 +32,7 @@ const (
 
 func newNetwork(members int) *network {
 	return &network{
-		links: map[*link]bool{}, cuts: make([]Side, members), delays: make([]time.Duration, members),
+		links: map[*link]bool{}, cuts: make([]Side, members), delays: make([]time.Duration, members), losses: make([]float64, members),
 		ids: make([]string, members), pids: make([]int, members),
 	}
 }
@@ -121,12 +122,13 @@ func (n *network) apply(l *link) {
 		side = Peers
 	}
 	cut := n.cuts[l.to]&side != 0
-	delay := n.delays[l.to]
+	delay, loss := n.delays[l.to], n.losses[l.to]
 	if l.from >= 0 {
 		cut = cut || n.cuts[l.from]&Peers != 0
 		delay = max(delay, n.delays[l.from])
+		loss = max(loss, n.losses[l.from])
 	}
-	l.set(cut, delay)
+	l.set(cut, delay, loss)
 }
 
 // clients counts the connections of clients to member i. The caller holds n.mu.

@@ -11,7 +11,7 @@ import (
 // Apply does what words say, as scripts and command lines write it, and returns what there is to tell: the revision for rev and
 // compact, the member's name for leader.
 //
-//	kill|stop|cont|restart|reset|noleader MEMBER, cut MEMBER [peers|clients|all], slow MEMBER DURATION,
+//	kill|stop|cont|restart|reset|noleader MEMBER, cut MEMBER [peers|clients|all], slow MEMBER DURATION, lose MEMBER SHARE,
 //	heal, ready, leader, rev, compact [REV], snapshot FILE, restore FILE
 //
 // MEMBER is m1 or 1, leader, or follower: the first that is not the leader.
@@ -24,7 +24,7 @@ func (c *Cluster) Apply(ctx context.Context, words []string) (string, error) {
 		return "", fmt.Errorf("not a command for a cluster: %q", strings.Join(words, " "))
 	}
 	switch verb {
-	case "kill", "stop", "cont", "restart", "reset", "noleader", "cut", "slow":
+	case "kill", "stop", "cont", "restart", "reset", "noleader", "cut", "slow", "lose":
 		i, err := c.member(ctx, args[0])
 		if err != nil {
 			return "", err
@@ -67,7 +67,7 @@ func arity(verb string) (least, most int) {
 		return 1, 1
 	case "cut":
 		return 1, 2
-	case "slow":
+	case "slow", "lose":
 		return 2, 2
 	}
 	return 1, 0
@@ -98,6 +98,12 @@ func (c *Cluster) applyTo(ctx context.Context, i int, verb string, args []string
 			return err
 		}
 		return c.Slow(i, d)
+	case "lose":
+		share, err := strconv.ParseFloat(args[0], 64)
+		if err != nil {
+			return err
+		}
+		return c.Lose(i, share)
 	}
 	return c.NoLeader(ctx, i)
 }

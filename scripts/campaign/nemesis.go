@@ -128,6 +128,8 @@ func (n *nemesis) apply(ctx context.Context, f Fault) (effect, error) {
 		return effect{rows: rows(i), mark: 'a', undo: n.cluster.Heal}, n.cluster.Cut(i, lab.All)
 	case Slow:
 		return effect{rows: rows(i), mark: '~', undo: n.cluster.Heal}, n.cluster.Slow(i, f.Delay)
+	case Lossy:
+		return effect{rows: rows(i), mark: '%', undo: n.cluster.Heal}, n.cluster.Lose(i, f.Loss)
 	case Reset:
 		return effect{rows: rows(i), mark: 'r'}, n.cluster.Reset(i)
 	}

@@ -23,6 +23,7 @@ const (
 	CutClients Class = "cut-clients" // a member's clients can't reach it
 	CutAll     Class = "cut-all"     // a member is cut off from everybody
 	Slow       Class = "slow"        // every byte of a member is late
+	Lossy      Class = "lossy"       // a member's links lose some of what is sent
 	Reset      Class = "reset"       // a member's connections break
 
 	KillMajority Class = "kill-majority" // two members are killed and restarted
@@ -34,7 +35,7 @@ const (
 )
 
 func memberClasses() []Class {
-	return []Class{Kill, Stop, LeaderStop, CutPeers, CutClients, CutAll, Slow, Reset, KillMajority, Outage}
+	return []Class{Kill, Stop, LeaderStop, CutPeers, CutClients, CutAll, Slow, Lossy, Reset, KillMajority, Outage}
 }
 
 func allClasses() []Class { return append(memberClasses(), Compact, ProcKill, ProcStop) }
@@ -50,6 +51,7 @@ type Fault struct {
 	// Target is leader, follower or a member's name for faults of members, a workload for those of processes.
 	Target string
 	Delay  time.Duration // of Slow
+	Loss   float64       // of Lossy: the share that is lost
 	// Pick is which of the target's processes: the Pick-th of those that run, counted round. For Compact, how many revisions
 	// before the current one.
 	Pick int
@@ -59,6 +61,9 @@ func (f Fault) String() string {
 	s := fmt.Sprintf("%-13s %s", f.Class, f.Target)
 	if f.Delay > 0 {
 		s += " by " + f.Delay.String()
+	}
+	if f.Loss > 0 {
+		s += fmt.Sprintf(" %.0f%%", 100*f.Loss)
 	}
 	if f.For > 0 {
 		s += " for " + f.For.Round(time.Millisecond).String()
@@ -114,6 +119,8 @@ func (s Shape) memberFaults(rng *rand.Rand, classes []Class) []Fault {
 			f.Target = "leader"
 		case Slow:
 			f.Delay = between(rng, 20*time.Millisecond, 400*time.Millisecond)
+		case Lossy:
+			f.Loss = 0.02 + 0.28*rng.Float64()
 		case Outage:
 			f.Target = "all"
 		case KillMajority:
