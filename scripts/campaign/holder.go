@@ -3,12 +3,14 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"os/signal"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -25,13 +27,30 @@ const (
 	Forking Manner = "forking"
 )
 
+// Task is what a command under a lock has to do; the command line carries it as JSON.
+type Task struct {
+	Run, Name string
+	Kind      Kind
+	ID        string // of Once
+	Manner    Manner
+	Work      time.Duration
+	// Held is the file to hold, Marks the one to write marks to.
+	Held, Marks string
+	// Tool begins the command line of the tool, for writes that are fenced by the lock. Empty: there are none.
+	Tool []string
+}
+
 // Mark is one line that the command under a lock wrote.
 type Mark struct {
 	Run  string `json:"run"`
 	Name string `json:"name"`
-	// What is start, end, or overlap: another command held the file when this one started.
+	Kind Kind   `json:"kind"`
+	ID   string `json:"id,omitempty"`
+	// What is start, end, overlap (another command held the file when this one started), or, for a fenced write of Value:
+	// writes (it begins), wrote (it was done) or refused (it was not). One that only began is of unknown outcome.
 	What  string    `json:"what"`
 	Token int64     `json:"token"`
+	Value int64     `json:"value,omitempty"`
 	At    time.Time `json:"at"`
 }
 
@@ -42,7 +61,6 @@ const (
 )
 
 // runIfHolder runs this process as the command under a lock if it was started as one.
-// Its arguments are the run, the lock's name, a manner, how long to work, the file to hold and the file to write marks to.
 func runIfHolder() (code int, was bool) {
 	if len(os.Args) < 3 {
 		return 0, false
@@ -57,7 +75,12 @@ func runIfHolder() (code int, was bool) {
 		time.Sleep(d)
 		return 0, true
 	case holderWord:
-		if err := hold(os.Args[2:]); err != nil {
+		var task Task
+		err := json.Unmarshal([]byte(os.Args[2]), &task)
+		if err == nil {
+			err = task.do()
+		}
+		if err != nil {
 			fmt.Fprintln(os.Stderr, "holder:", err)
 			return overlapCode, true
 		}
@@ -69,38 +92,90 @@ func runIfHolder() (code int, was bool) {
 // overlapCode is the exit code of a command that found another one at work.
 const overlapCode = 3
 
-// hold takes the file for the life of this process and all its descendants, who inherit the descriptor: the kernel lets it
+// do takes the file for the life of this process and all its descendants, who inherit the descriptor: the kernel lets it
 // go exactly when the last of them has ended. No clock takes part in that.
-func hold(args []string) error {
-	if len(args) != 6 {
-		return fmt.Errorf("%d arguments", len(args))
-	}
-	m := Mark{Run: args[0], Name: args[1], What: "start", Token: fence()}
-	work, err := time.ParseDuration(args[3])
+func (t Task) do() error {
+	m := Mark{Run: t.Run, Name: t.Name, Kind: t.Kind, ID: t.ID, What: "start", Token: fence()}
+	held, err := t.hold()
 	if err != nil {
-		return err
-	}
-	held, err := os.OpenFile(args[4], os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return err
-	}
-	if err := syscall.Flock(int(held.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		m.What = "overlap"
-		return errors.Join(err, m.write(args[5]))
+		return errors.Join(err, m.write(t.Marks))
 	}
-	if Manner(args[2]) == Deaf {
+	if t.Manner == Deaf {
 		signal.Ignore(syscall.SIGTERM)
 	}
-	if err := m.write(args[5]); err != nil {
+	if err := m.write(t.Marks); err != nil {
 		return err
 	}
-	if Manner(args[2]) == Forking {
-		err = leaveTo(held, work)
-	} else {
-		time.Sleep(work)
+	if err := t.count(m); err != nil {
+		return err
 	}
+	if t.Manner == Forking {
+		err = leaveTo(held, t.Work)
+	} else {
+		time.Sleep(t.Work)
+	}
+	err = errors.Join(err, t.count(m))
 	m.What = "end"
-	return errors.Join(err, m.write(args[5]))
+	return errors.Join(err, m.write(t.Marks))
+}
+
+// hold takes the file as the kind of lock allows: alone, together with others that share it, or one of as many files as there are slots.
+func (t Task) hold() (held *os.File, err error) {
+	files, how := []string{t.Held}, syscall.LOCK_EX
+	switch t.Kind {
+	case Shared:
+		how = syscall.LOCK_SH
+	case Slots:
+		for i := range slots {
+			files = append(files, t.Held+strconv.Itoa(i))
+		}
+		files = files[1:]
+	}
+	for _, file := range files {
+		if held, err = os.OpenFile(file, os.O_CREATE|os.O_RDWR, 0o600); err != nil {
+			return nil, err
+		}
+		if err = syscall.Flock(int(held.Fd()), how|syscall.LOCK_NB); err == nil {
+			return held, nil
+		}
+		_ = held.Close()
+	}
+	return nil, err
+}
+
+// count adds one to a counter in etcd: read it, and write what follows, under the lock's fencing token. Whoever has lost the lock can do
+// it no more, whatever it still runs.
+func (t Task) count(m Mark) error {
+	if len(t.Tool) == 0 {
+		return nil
+	}
+	run := func(args ...string) (string, int) {
+		out, err := exec.Command(t.Tool[0], append(slices.Clone(t.Tool[1:]), args...)...).Output()
+		return strings.TrimSpace(string(out)), exitCode(err)
+	}
+	key := counterPrefix + t.Name
+	text, code := run("get", key, "--print-value-only")
+	if code != 0 {
+		return nil
+	}
+	n, err := strconv.ParseInt(cmp.Or(text, "0"), 10, 64)
+	if err != nil {
+		return err
+	}
+	m.Value, m.What = n+1, "writes" // first: this process may die before it knows the outcome
+	if err := m.write(t.Marks); err != nil {
+		return err
+	}
+	switch _, code = run("put", "--fence", key, strconv.FormatInt(m.Value, 10)); code {
+	case 0:
+		m.What = "wrote"
+	case codeUnavailable, codeLost:
+		m.What = "refused"
+	default:
+		return nil
+	}
+	return m.write(t.Marks)
 }
 
 // leaveTo lets a descendant in a session of its own work, and waits for it.

@@ -11,6 +11,7 @@ import (
 // Hold is one command that was to run under a lock.
 type Hold struct {
 	Run, Row, Name string
+	Kind           Kind
 	From, To       time.Duration
 	// Limit is how long it may take in all when nothing hurts it.
 	Limit time.Duration
@@ -68,17 +69,25 @@ func checkMarks(holds []Hold, marks []Mark) []Violation {
 	for _, h := range holds {
 		byRun[h.Run] = h
 	}
-	last := map[string]Mark{}
+	last, lastExclusive := map[string]Mark{}, map[string]Mark{}
+	started := map[string]string{} // by name and ID of Once
 	var found []Violation
 	for _, m := range marks {
 		h := byRun[m.Run]
 		v := Violation{Workload: "lock", From: h.From, To: h.To}
 		before := last[m.Name]
+		if m.Kind == Shared {
+			before = lastExclusive[m.Name] // those that share a lock may begin in any order
+		}
+		other, again := started[m.Name+" "+m.ID]
 		switch {
 		case m.What == "overlap":
 			v.Rule = "exclusive"
 			v.Text = fmt.Sprintf("a command started while another ran: %s; the other: %s", h, byRun[before.Run])
-		case m.What == "start" && m.Token <= before.Token:
+		case m.Kind == Once && m.What == "start" && again:
+			v.Rule = "once"
+			v.Text = fmt.Sprintf("a run with ID %s started again: %s; before: %s", m.ID, h, byRun[other])
+		case m.What == "start" && m.Kind != Slots && m.Token <= before.Token:
 			v.Rule = "rising"
 			v.Text = fmt.Sprintf("token %d came after %d: %s; before: %s", m.Token, before.Token, h, byRun[before.Run])
 		}
@@ -86,13 +95,56 @@ func checkMarks(holds []Hold, marks []Mark) []Violation {
 			found = append(found, v)
 		}
 		if m.What == "start" {
-			last[m.Name] = m
+			if m.Token > last[m.Name].Token {
+				last[m.Name] = m
+			}
+			if m.Kind != Shared {
+				lastExclusive[m.Name] = m
+			}
+			if m.Kind == Once {
+				started[m.Name+" "+m.ID] = m.Run
+			}
 		}
 	}
 	return found
 }
 
-// The exit codes of etcdx that a command under a lock can end with.
+// CheckCounters checks that no fenced write was lost, given what the counters are in the end, by lock: nobody wrote what somebody else
+// had written, and the last value tells how many writes there were.
+func CheckCounters(final map[string]int64, marks []Mark) []Violation {
+	wrote := map[string]map[int64]string{}
+	maybe := map[string]int64{}
+	var found []Violation
+	add := func(format string, args ...any) {
+		found = append(found, Violation{Workload: "lock", Rule: "fenced", Text: fmt.Sprintf(format, args...)})
+	}
+	for _, m := range marks {
+		switch m.What {
+		case "writes":
+			maybe[m.Name]++
+		case "refused":
+			maybe[m.Name]--
+		case "wrote":
+			maybe[m.Name]--
+			if wrote[m.Name] == nil {
+				wrote[m.Name] = map[int64]string{}
+			}
+			if other, twice := wrote[m.Name][m.Value]; twice {
+				add("%s: %d was written by %s and by %s: one of the two was lost", m.Name, m.Value, other, m.Run)
+			}
+			wrote[m.Name][m.Value] = m.Run
+		}
+	}
+	for name, values := range wrote {
+		sure := int64(len(values))
+		if n := final[name]; n < sure || n > sure+maybe[name] {
+			add("%s: the counter is %d after %d writes, and %d of unknown outcome", name, n, sure, maybe[name])
+		}
+	}
+	return found
+}
+
+// The exit codes of etcdx that a command under a lock, or a write in it, can end with.
 const (
 	codeUnavailable = 69
 	codeBusy        = 75
@@ -106,7 +158,7 @@ func judgeHold(h Hold, started, ended bool, ex Excuses) (rule, why string) {
 	}
 	hurt := len(h.Hurt) > 0
 	switch {
-	case h.Code == 0 && !ended:
+	case h.Code == 0 && !ended && (h.Kind != Once || started):
 		return "told", "success was reported, but the command did not run to its end"
 	case (h.Code == codeBusy || h.Code == codeUnavailable) && started && !hurt:
 		return "told", "it was said that nothing ran, but the command started"

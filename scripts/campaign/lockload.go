@@ -12,14 +12,34 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
-// lockPrefix begins the names of all locks.
-const lockPrefix = "lock/"
+// lockPrefix begins the names of all locks, counterPrefix those of the counters that are written under them.
+const (
+	lockPrefix    = "lock/"
+	counterPrefix = "counter/"
+)
 
-// lockLoad has contenders run commands under two locks.
+// Kind is what a contender asks for.
+type Kind string
+
+// The kinds. Once is a run that must not start twice; slots holders fit into a semaphore.
+const (
+	Exclusive Kind = "exclusive"
+	Shared    Kind = "shared"
+	Slots     Kind = "slots"
+	Elect     Kind = "elect"
+	Once      Kind = "once"
+
+	slots = 2
+)
+
+// lockLoad has contenders run commands under a few locks.
 type lockLoad struct {
 	*campaign
 	contenders int
@@ -42,6 +62,8 @@ func (l *lockLoad) rows() []string {
 // Turn is one use of a lock as the seed decides it.
 type Turn struct {
 	Name   string
+	Kind   Kind
+	Fenced bool // the command counts, in etcd, under the lock's fencing token
 	Manner Manner
 	Work   time.Duration
 	Pause  time.Duration // before it
@@ -51,9 +73,22 @@ type Turn struct {
 // nextTurn draws a turn. Some commands work for longer than the TTL, so that the lock must be kept.
 func nextTurn(rng *rand.Rand, ttl time.Duration) Turn {
 	t := Turn{
-		Name: lockPrefix + pick(rng, "a", "a", "b"), Manner: pick(rng, Plain, Deaf, Forking),
-		Work: between(rng, 100*time.Millisecond, 2*time.Second), Pause: between(rng, 0, 700*time.Millisecond), Try: rng.IntN(6) == 0,
+		Manner: pick(rng, Plain, Deaf, Forking),
+		Work:   between(rng, 100*time.Millisecond, 2*time.Second), Pause: between(rng, 0, 700*time.Millisecond), Try: rng.IntN(6) == 0,
 	}
+	switch name := pick(rng, "a", "a", "a", "b", "s", "s", "n", "e", "o"); name {
+	case "s":
+		t.Name, t.Kind = name, pick(rng, Exclusive, Shared, Shared)
+	case "n":
+		t.Name, t.Kind = name, Slots
+	case "e":
+		t.Name, t.Kind = name, Elect
+	case "o":
+		t.Name, t.Kind = name, Once
+	default:
+		t.Name, t.Kind, t.Fenced = name, Exclusive, rng.IntN(2) == 0
+	}
+	t.Name = lockPrefix + t.Name
 	if rng.IntN(3) == 0 {
 		t.Work = between(rng, ttl, ttl+min(3*ttl, 6*time.Second))
 	}
@@ -84,12 +119,15 @@ func (l *lockLoad) run(ctx context.Context) error {
 	return nil
 }
 
+// onceEvery is how often a run that must not start twice gets a new ID.
+const onceEvery = 8 * time.Second
+
 // waitLimit is how long a contender is willing to wait for the lock.
 const waitLimit = 12 * time.Second
 
 // turn runs a command under a lock, and waits for the tool to end, not for what it leaves behind.
 func (l *lockLoad) turn(t Turn, row, id string) Hold {
-	h := Hold{Run: id, Row: row, Name: t.Name, From: l.journal.now(), Limit: waitLimit + t.Work + l.cfg.ttl + slack}
+	h := Hold{Run: id, Row: row, Name: t.Name, Kind: t.Kind, From: l.journal.now(), Limit: waitLimit + t.Work + l.cfg.ttl + slack}
 	said, err := os.Create(filepath.Join(l.dir, "lock", id+".err"))
 	if err != nil {
 		h.Code, h.Said = -1, err.Error()
@@ -116,7 +154,28 @@ func (l *lockLoad) turn(t Turn, row, id string) Hold {
 }
 
 func (l *lockLoad) arguments(t Turn, id string) []string {
-	args := []string{"lock", "--ttl=" + strconv.Itoa(int(l.cfg.ttl.Seconds()))}
+	dir := filepath.Join(l.dir, "lock")
+	task := Task{
+		Run: id, Name: t.Name, Kind: t.Kind, Manner: t.Manner, Work: t.Work,
+		Held: filepath.Join(dir, filepath.Base(t.Name)+".held"), Marks: filepath.Join(dir, "marks"),
+	}
+	if l.tool.ctl {
+		task.Kind = Exclusive // it has no other
+	}
+	args := []string{"lock"}
+	if task.Kind == Elect {
+		args = []string{"elect"}
+	}
+	args = append(args, "--ttl="+strconv.Itoa(int(l.cfg.ttl.Seconds())))
+	switch task.Kind {
+	case Shared:
+		args = append(args, "--shared")
+	case Slots:
+		args = append(args, "--slots", strconv.Itoa(slots))
+	case Once:
+		task.ID = strconv.Itoa(int(l.journal.now() / onceEvery))
+		args = append(args, "--once", task.ID)
+	}
 	switch {
 	case l.tool.ctl:
 	case t.Try:
@@ -124,16 +183,21 @@ func (l *lockLoad) arguments(t Turn, id string) []string {
 	default:
 		args = append(args, "-w", waitLimit.String())
 	}
+	if t.Fenced && !l.tool.ctl {
+		task.Tool = append([]string{l.tool.path}, l.tool.flags...)
+	}
+	if args = append(args, t.Name); task.Kind == Elect {
+		args = append(args, id)
+	}
 	self, err := os.Executable()
 	if err != nil {
 		self = os.Args[0]
 	}
-	dir := filepath.Join(l.dir, "lock")
-	return append(args, t.Name, "--", self, holderWord, id, t.Name, string(t.Manner), t.Work.String(),
-		filepath.Join(dir, filepath.Base(t.Name)+".held"), filepath.Join(dir, "marks"))
+	text, _ := json.Marshal(task) // of strings and numbers
+	return append(args, "--", self, holderWord, string(text))
 }
 
-func (l *lockLoad) check(context.Context) []Violation {
+func (l *lockLoad) check(ctx context.Context) []Violation {
 	lines, err := os.ReadFile(filepath.Join(l.dir, "lock", "marks"))
 	if err != nil && !os.IsNotExist(err) {
 		return []Violation{{Workload: "lock", Rule: "checked", Text: err.Error()}}
@@ -146,7 +210,32 @@ func (l *lockLoad) check(context.Context) []Violation {
 		l.marks = append(l.marks, m)
 	}
 	l.draw()
-	return CheckLocks(l.holds, l.marks, Excuses{Outages: l.journal.outages, Pauses: l.journal.pauses})
+	found := CheckLocks(l.holds, l.marks, Excuses{Outages: l.journal.outages, Pauses: l.journal.pauses})
+	final, err := l.counters(ctx)
+	if err != nil {
+		return append(found, Violation{Workload: "lock", Rule: "checked", Text: err.Error()})
+	}
+	return append(found, CheckCounters(final, l.marks)...)
+}
+
+// counters reads the counters, by lock.
+func (l *lockLoad) counters(ctx context.Context) (map[string]int64, error) {
+	cl, err := l.direct()
+	if err != nil {
+		return nil, err
+	}
+	defer cl.Close()
+	resp, err := cl.Get(ctx, counterPrefix, clientv3.WithPrefix())
+	if err != nil {
+		return nil, err
+	}
+	final := map[string]int64{}
+	for _, kv := range resp.Kvs {
+		if final[strings.TrimPrefix(string(kv.Key), counterPrefix)], err = strconv.ParseInt(string(kv.Value), 10, 64); err != nil {
+			return nil, err
+		}
+	}
+	return final, nil
 }
 
 // draw puts the holds on the chart: w waiting, H holding, and how it ended.
@@ -185,13 +274,19 @@ func (l *lockLoad) summary() string {
 		sorted = append(sorted, c)
 	}
 	slices.Sort(sorted)
-	starts := 0
+	starts := map[Kind]int{}
+	all, wrote := 0, 0
 	for _, m := range l.marks {
-		if m.What == "start" {
-			starts++
+		switch m.What {
+		case "start":
+			all++
+			starts[m.Kind]++
+		case "wrote":
+			wrote++
 		}
 	}
-	s := fmt.Sprintf("lock: %d runs, %d commands started; exit codes", len(l.holds), starts)
+	s := fmt.Sprintf("lock: %d runs, %d commands started (%d exclusive, %d shared, %d slots, %d elected, %d once), %d fenced writes; exit codes",
+		len(l.holds), all, starts[Exclusive], starts[Shared], starts[Slots], starts[Elect], starts[Once], wrote)
 	for _, c := range sorted {
 		s += fmt.Sprintf(" %d: %d", c, codes[c])
 	}
