@@ -137,7 +137,7 @@ func (c *campaign) addLoads() error {
 		case "lock":
 			c.load = append(c.load, &lockLoad{campaign: c, contenders: 4})
 		case "watch":
-			c.load = append(c.load, &watchLoad{campaign: c, watchers: 2, writers: 2})
+			c.load = append(c.load, &watchLoad{campaign: c, watchers: 3, writers: 2})
 		default:
 			return fmt.Errorf("there is no workload %q: kv, watch, lock", name)
 		}

@@ -57,11 +57,15 @@ func (l *kvLoad) run(ctx context.Context) error {
 		}
 		defer cluster.Close()
 	}
+	verbs := []Verb{Get, Put, Put, Del, CAS}
+	if l.tool.ctl {
+		verbs = verbs[:4]
+	}
 	var work sync.WaitGroup
 	for i, row := range l.rows() {
 		work.Go(func() {
 			if i < l.execs {
-				l.drive(ctx, NewScript(l.cfg.seed, i, row, l.keys, Get, Put, Put, Del), execCaller{l.tool}, execPause)
+				l.drive(ctx, NewScript(l.cfg.seed, i, row, l.keys, verbs...), execCaller{l.tool}, execPause)
 			} else {
 				l.drive(ctx, NewScript(l.cfg.seed, i, row, l.keys, Get, Get, Put, Put, Del, CAS), connCaller{cluster, l.tool.timeout}, l.pause)
 			}
@@ -143,11 +147,14 @@ func (l *kvLoad) summary() string {
 type execCaller struct{ tool tool }
 
 func (e execCaller) call(c Call) Call {
-	args := []string{string(c.Verb), c.Key, "-w", "json"}
-	if c.Verb == Put {
+	args, input := []string{string(c.Verb), c.Key, "-w", "json"}, ""
+	switch c.Verb {
+	case Put:
 		args = []string{"put", c.Key, c.Value}
+	case CAS:
+		args, input = []string{"txn", "-w", "json"}, swapText(c)
 	}
-	out, code, said := e.tool.output(args...)
+	out, code, said := e.tool.input(input, args...)
 	switch code {
 	case 0:
 		c.Ending = Done
@@ -163,18 +170,36 @@ func (e execCaller) call(c Call) Call {
 		return c
 	}
 	var answer struct {
-		Kvs     []struct{ Value []byte }
-		Deleted int64
+		Kvs       []struct{ Value []byte }
+		Deleted   int64
+		Succeeded bool
+		Responses []struct {
+			Response struct {
+				ResponseRange struct{ Kvs []struct{ Value []byte } } `json:"response_range"`
+			}
+		}
 	}
 	if err := json.Unmarshal(out, &answer); err != nil {
 		c.Ending, c.Err = Untold, fmt.Sprintf("malformed output %q: %v", out, err)
 		return c
 	}
-	c.Deleted = answer.Deleted
+	c.Deleted, c.Swapped = answer.Deleted, answer.Succeeded
+	if c.Verb == CAS && !c.Swapped && len(answer.Responses) == 1 {
+		answer.Kvs = answer.Responses[0].Response.ResponseRange.Kvs
+	}
 	if len(answer.Kvs) > 0 {
 		c.Got = string(answer.Kvs[0].Value)
 	}
 	return c
+}
+
+// swapText is what etcdctl txn reads: comparisons, requests if they hold, requests if not.
+func swapText(c Call) string {
+	unchanged := fmt.Sprintf("value(%q) = %q", c.Key, c.Old)
+	if c.Old == "" {
+		unchanged = fmt.Sprintf("create(%q) = \"0\"", c.Key)
+	}
+	return fmt.Sprintf("%s\n\nput %s %s\n\nget %s\n\n", unchanged, c.Key, c.Value, c.Key)
 }
 
 // connCaller calls the connection layer.

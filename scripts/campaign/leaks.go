@@ -3,9 +3,11 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"os"
+	"path"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -42,10 +44,39 @@ func (r remains) violations() []Violation {
 	return found
 }
 
+// The keys that say which holder may still be at work, and which run was started already. The latter have leases of their own, of a week.
+const (
+	heldPrefix = "_etcdx/held/"
+	oncePrefix = "_etcdx/once/"
+)
+
+// nextHolders takes every lock once more whose last holder did not let go in order: its successor cleans up behind it.
+func (c *campaign) nextHolders(ctx context.Context) error {
+	cl, err := c.direct()
+	if err != nil {
+		return err
+	}
+	defer cl.Close()
+	resp, err := cl.Get(ctx, heldPrefix, clientv3.WithPrefix(), clientv3.WithKeysOnly())
+	if err != nil {
+		return err
+	}
+	for _, kv := range resp.Kvs {
+		name := path.Dir(strings.TrimPrefix(string(kv.Key), heldPrefix))
+		if _, code, said := c.tool.output("lock", "-w", "20s", name, "--", "true"); code != 0 {
+			return fmt.Errorf("lock %s after all: exit code %d: %s", name, code, said)
+		}
+	}
+	return nil
+}
+
 // leaks waits until what must go by itself has gone, for as long as leases of killed processes last at most.
 func (c *campaign) leaks(ctx context.Context) []Violation {
 	// A leader change gives every lease its whole TTL again, and an election timeout more.
 	deadline := time.Now().Add(c.cfg.ttl + 10*time.Second)
+	if err := c.nextHolders(ctx); err != nil {
+		return []Violation{{Workload: "leaks", Rule: "checked", Text: err.Error()}}
+	}
 	for {
 		found := c.remains(ctx).violations()
 		if len(found) == 0 || time.Now().After(deadline) || !sleep(ctx, 250*time.Millisecond) {
@@ -59,9 +90,9 @@ func (c *campaign) remains(ctx context.Context) remains {
 	for pid, line := range marked(c.dir) {
 		r.Processes = append(r.Processes, fmt.Sprintf("%d %s", pid, line))
 	}
-	_ = filepath.WalkDir(filepath.Join(c.dir, "tmp"), func(path string, d os.DirEntry, err error) error {
+	_ = filepath.WalkDir(filepath.Join(c.dir, "tmp"), func(file string, d os.DirEntry, err error) error {
 		if err == nil && !d.IsDir() {
-			r.Files = append(r.Files, path)
+			r.Files = append(r.Files, file)
 		}
 		return nil
 	})
@@ -73,10 +104,14 @@ func (c *campaign) remains(ctx context.Context) remains {
 	}
 	defer cl.Close()
 	if leases, err := cl.Leases(ctx); err == nil {
-		r.Leases = len(leases.Leases)
+		for _, l := range leases.Leases {
+			if !remembers(ctx, cl, l.ID) {
+				r.Leases++
+			}
+		}
 	}
 	// Keys that prove a holder of the lock, and its marker, live only as long as it does.
-	for _, prefix := range []string{lockPrefix, "_etcdx/held/"} {
+	for _, prefix := range []string{lockPrefix, heldPrefix} {
 		resp, err := cl.Get(ctx, prefix, clientv3.WithPrefix(), clientv3.WithKeysOnly())
 		if err != nil {
 			r.Keys = append(r.Keys, "cannot look: "+err.Error())
@@ -87,6 +122,12 @@ func (c *campaign) remains(ctx context.Context) remains {
 		}
 	}
 	return r
+}
+
+// remembers says whether a lease is that of a run which must not start again.
+func remembers(ctx context.Context, cl *clientv3.Client, lease clientv3.LeaseID) bool {
+	resp, err := cl.TimeToLive(ctx, lease, clientv3.WithAttachedKeys())
+	return err == nil && len(resp.Keys) > 0 && bytes.HasPrefix(resp.Keys[0], []byte(oncePrefix))
 }
 
 // goroutinesOf returns the stacks of the goroutines that run code of a package.

@@ -30,6 +30,9 @@ func main() {
 	if code, was := runIfHolder(); was {
 		os.Exit(code)
 	}
+	if code, was := runIfCoprocess(); was {
+		os.Exit(code)
+	}
 	os.Exit(command(os.Args[1:]))
 }
 

@@ -88,7 +88,13 @@ const hangAfter = 30 * time.Second
 
 // output runs a short command and returns what it printed and its exit code; -1 if it was killed for hanging.
 func (t tool) output(args ...string) (stdout []byte, code int, said string) {
+	return t.input("", args...)
+}
+
+// input is output of a command that reads text.
+func (t tool) input(text string, args ...string) (stdout []byte, code int, said string) {
 	cmd := t.command(args...)
+	cmd.Stdin = strings.NewReader(text)
 	var out, errs strings.Builder
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	if err := cmd.Start(); err != nil {

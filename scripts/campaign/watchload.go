@@ -64,7 +64,7 @@ func (l *watchLoad) run(ctx context.Context) error {
 		if i%2 == 1 {
 			prefix = idlePrefix
 		}
-		w := &watcher{load: l, row: row, prefix: prefix, dir: filepath.Join(l.dir, row), rng: rand.New(rand.NewPCG(l.cfg.seed, 400+uint64(i)))}
+		w := &watcher{load: l, row: row, prefix: prefix, coprocess: i == 2 && !l.tool.ctl, dir: filepath.Join(l.dir, row), rng: rand.New(rand.NewPCG(l.cfg.seed, 400+uint64(i)))}
 		work.Go(func() { errs[i] = w.run(ctx) })
 	}
 	work.Wait()
@@ -125,6 +125,7 @@ func transaction(rng *rand.Rand, key func() string, value string) []clientv3.Op 
 type watcher struct {
 	load        *watchLoad
 	row, prefix string
+	coprocess   bool // the events go to a handler of its own, not to standard output
 	dir         string
 	rng         *rand.Rand
 	n           int
@@ -171,12 +172,16 @@ func (w *watcher) once(ctx context.Context) (WatchRun, error) {
 		return r, err
 	}
 	defer stdout.Close()
+	args, err := w.arguments(log)
+	if err != nil {
+		return r, err
+	}
 	stderr, err := os.Create(filepath.Join(w.dir, strconv.Itoa(w.n)+".err"))
 	if err != nil {
 		return r, err
 	}
 	defer stderr.Close()
-	cmd := w.load.tool.command(w.arguments()...)
+	cmd := w.load.tool.command(args...)
 	cmd.Stdout, cmd.Stderr = stdout, stderr
 	if err := cmd.Start(); err != nil {
 		return r, err
@@ -222,16 +227,21 @@ func (w *watcher) finish(r WatchRun, log string) (WatchRun, error) {
 
 func (w *watcher) file() string { return filepath.Join(w.dir, "position.checkpoint") }
 
-func (w *watcher) arguments() []string {
+// arguments make the tool write what it sees to log.
+func (w *watcher) arguments(log string) ([]string, error) {
 	args := []string{"watch", "--prefix", w.prefix}
-	if !w.load.tool.ctl {
-		return append(args, "--checkpoint", w.file(), "-w", "jsonl")
+	switch {
+	case w.coprocess:
+		self, err := os.Executable()
+		return append(args, "--checkpoint", w.file(), "--coprocess", "--", self, coprocessWord, log), err
+	case !w.load.tool.ctl:
+		return append(args, "--checkpoint", w.file(), "-w", "jsonl"), nil
 	}
 	args = append(args, "-w", "json")
 	if !w.forgotten {
 		args = append(args, "--rev", strconv.FormatInt(w.position+1, 10))
 	}
-	return args
+	return args, nil
 }
 
 // checkpoint returns the position that the next run starts from. For etcdctl, a script would remember what was printed last.
