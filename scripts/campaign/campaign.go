@@ -34,6 +34,8 @@ type config struct {
 	ttl       time.Duration
 	defaults  bool // etcd's own election timings
 	keep      bool
+	only      []int // the numbers of the plan's faults that happen; nil: all
+	shrink    int   // how many runs may be spent on finding fewer faults that break a promise
 }
 
 // workload makes the tool work while faults happen, and then says which promises it saw broken.
@@ -64,6 +66,13 @@ type campaign struct {
 type verdict struct {
 	violations []Violation
 	plan       []Fault
+}
+
+// repeated says whether another run broke one of the promises that this one broke.
+func (v verdict) repeated(again verdict) bool {
+	return slices.ContainsFunc(again.violations, func(a Violation) bool {
+		return slices.ContainsFunc(v.violations, func(b Violation) bool { return a.Workload == b.Workload && a.Rule == b.Rule })
+	})
 }
 
 const password = "campaign"
@@ -185,7 +194,7 @@ func (c *campaign) run(ctx context.Context) (verdict, error) {
 	for i, l := range c.load {
 		work.Go(func() { errs[i] = l.run(working) })
 	}
-	n.run(working, v.plan)
+	n.run(working, part(v.plan, c.cfg.only))
 	<-working.Done()
 	errs = append(errs, c.recover(ctx))
 	work.Wait()

@@ -54,6 +54,22 @@ func command(args []string) int {
 	}
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer cancel()
+	v, err := once(ctx, cfg)
+	if err == nil && len(v.violations) > 0 && cfg.shrink > 0 {
+		err = shrink(ctx, cfg, v)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "campaign:", err)
+		return exitFailed
+	}
+	if len(v.violations) > 0 {
+		return exitBroken
+	}
+	return exitKept
+}
+
+// once runs one campaign and prints its report.
+func once(ctx context.Context, cfg config) (verdict, error) {
 	c, err := open(ctx, cfg)
 	var v verdict
 	if err == nil {
@@ -66,14 +82,39 @@ func command(args []string) int {
 	if c != nil {
 		err = errors.Join(err, c.close(len(v.violations) > 0))
 	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "campaign:", err)
-		return exitFailed
+	return v, err
+}
+
+// shrink runs parts of a plan that broke a promise, and says which is the smallest that broke the same one again.
+func shrink(ctx context.Context, cfg config, v verdict) error {
+	before := cfg.only
+	if before == nil {
+		before = make([]int, len(v.plan))
+		for i := range before {
+			before[i] = i
+		}
 	}
-	if len(v.violations) > 0 {
-		return exitBroken
+	var failed error
+	least := Shrink(len(before), cfg.shrink, func(some []int) bool {
+		if failed != nil || ctx.Err() != nil {
+			return false
+		}
+		cfg.only = nil
+		for _, i := range some {
+			cfg.only = append(cfg.only, before[i])
+		}
+		fmt.Printf("\n%d of %d faults: ", len(some), len(v.plan))
+		var again verdict
+		again, failed = once(ctx, cfg)
+		return v.repeated(again)
+	})
+	fmt.Printf("\nthe smallest part that broke the same promise again has %d of %d faults:\n", len(least), len(v.plan))
+	for i, n := range least {
+		least[i] = before[n]
+		fmt.Printf("  %8.3fs  %s\n", v.plan[before[n]].At.Seconds(), v.plan[before[n]])
 	}
-	return exitKept
+	fmt.Printf("run it again with --seed %d --duration %v --only %s\n", cfg.seed, cfg.duration, formatOnly(least))
+	return errors.Join(failed, ctx.Err())
 }
 
 func parse(args []string) (config, error) {
@@ -89,6 +130,8 @@ func parse(args []string) (config, error) {
 	fs.DurationVar(&cfg.ttl, "ttl", 6*time.Second, "the TTL of the locks, in whole seconds")
 	fs.BoolVar(&cfg.defaults, "defaults", false, "etcd's own election timings instead of faster ones")
 	fs.BoolVar(&cfg.keep, "keep", false, "keep the directory with the logs")
+	only := fs.String("only", "", "carry out only these faults of the plan, by number: 3,17")
+	fs.IntVar(&cfg.shrink, "shrink", 0, "spend up to this many more runs on finding fewer faults that break the same promise")
 	if err := fs.Parse(args); err != nil {
 		return cfg, err
 	}
@@ -96,9 +139,10 @@ func parse(args []string) (config, error) {
 		return cfg, fmt.Errorf("unexpected argument %q", fs.Arg(0))
 	}
 	cfg.workloads = strings.Split(*workloads, ",")
-	var err error
-	cfg.classes, err = parseClasses(*faults)
-	return cfg, err
+	var errs [2]error
+	cfg.classes, errs[0] = parseClasses(*faults)
+	cfg.only, errs[1] = parseOnly(*only)
+	return cfg, errors.Join(errs[:]...)
 }
 
 // parseClasses reads a list of classes of faults.
