@@ -50,6 +50,20 @@ func connMutants() []mutant {
 			Test: "./pkg/conn TestRoster",
 		},
 		{
+			Name: "no-revival", Protection: "an endpoint that is set aside is probed, and comes back early", File: "pkg/conn/revive.go",
+			Old: `	if c.reviving || c.opts.Pin`, New: `	if true || c.reviving || c.opts.Pin`,
+			Test: "./pkg/conn TestEndpointsSetAsideComeBack",
+		},
+		{
+			Name: "old-files", Protection: "certificate files are read for each connection", File: "pkg/conn/tls.go",
+			Old: `	cfg, err := h.tls.config()
+	if err != nil {
+		h.notes`, New: `	cfg, err := TLS{SkipVerify: true}.config()
+	if err != nil {
+		h.notes`,
+			Test: "./pkg/conn TestRenewedFilesAreRead",
+		},
+		{
 			Name: "stale-login", Protection: "a stream whose token has expired logs in again", File: "pkg/conn/stream.go",
 			Old: `if staleLogin(err) && m.token.renewable() {`, New: `if false {`,
 			Test: "./pkg/conn TestRefusedStreamLogsInAgain",
