@@ -169,20 +169,27 @@ func verdict(words []string, code int, text string) error {
 	}
 	doing := strings.Join(words, " ")
 	if known, ok := serverError(text); ok {
+		switch passing, open := conn.Passing(known); {
+		case passing && open && changes(words):
+			return fmt.Errorf("%s: %w", doing, &conn.UnknownOutcomeError{Err: known})
+		case passing:
+			return fmt.Errorf("%s: %w: %w", doing, errNoAnswer, known)
+		}
 		return fmt.Errorf("%s: %w", doing, known)
 	}
-	if text == context.DeadlineExceeded.Error() && changes(words) {
-		return fmt.Errorf("%s: %w", doing, &conn.UnknownOutcomeError{Err: context.DeadlineExceeded})
-	}
-	switch text {
-	case "":
+	switch broken := strings.Contains(text, "code = Unavailable"); {
+	case text == "":
 		return codeError{code: exitFailed}
-	case "unhealthy cluster":
+	case text == "unhealthy cluster":
 		return fmt.Errorf("%s: %w", doing, errUnhealthy)
-	case context.DeadlineExceeded.Error():
-		return fmt.Errorf("%s: %w", doing, errNoAnswer)
+	case broken && strings.Contains(text, "Error while dialing"):
+		return fmt.Errorf("%s: %w: %s", doing, errNotSent, text)
+	case !broken && text != context.DeadlineExceeded.Error():
+		return fmt.Errorf("%s: %s", doing, text)
+	case changes(words):
+		return fmt.Errorf("%s: %w", doing, &conn.UnknownOutcomeError{Err: errors.New(text)})
 	}
-	return fmt.Errorf("%s: %s", doing, text)
+	return fmt.Errorf("%s: %w: %s", doing, errNoAnswer, text)
 }
 
 // serverError returns the error of etcd's that a text is, or has in brackets.
@@ -196,5 +203,9 @@ func serverError(text string) (rpctypes.EtcdError, bool) {
 // errUnhealthy says that an endpoint is not well; etcdctl has said which one, and why.
 var errUnhealthy = errors.New("unhealthy cluster")
 
-// errNoAnswer says that the cluster did not answer within --command-timeout, to a question that changes nothing.
-var errNoAnswer = errors.New("no answer within --command-timeout")
+var (
+	// errNoAnswer says that a question which changes nothing was not answered: not in time, or the connection broke.
+	errNoAnswer = errors.New("not answered")
+	// errNotSent says that there was no connection to send a request on.
+	errNotSent = errors.New("no connection")
+)

@@ -125,7 +125,8 @@ func outcomes() []outcome {
 		{is: is(rpctypes.ErrRoleNotFound), code: exitNotFound, hint: "etcdx role list shows the roles"},
 		{is: is(rpctypes.ErrUserNotFound), code: exitNotFound, hint: "etcdx user list shows the users"},
 		{is: is(rpctypes.ErrMemberNotFound), code: exitNotFound, hint: "etcdx member list shows the members"},
-		{is: is(errNoAnswer), code: exitUnavailable, hint: "--command-timeout allows more time"},
+		{is: is(errNoAnswer), code: exitUnavailable, hint: "it is safe to try again; --command-timeout allows more time"},
+		{is: is(errNotSent), code: exitUnavailable, hint: "check-endpoints shows what is wrong with each endpoint"},
 		{is: as[*conn.ScanError], code: exitUnavailable, hint: "what was printed is not the whole range: run it again"},
 		{is: as[*conn.UnavailableError], code: exitUnavailable, hint: "nothing was applied: it is safe to try again"},
 	}

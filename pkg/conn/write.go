@@ -127,6 +127,13 @@ func refused(err error) bool {
 	return true
 }
 
+// Passing says whether a server's answer is one that another member, or the same one later, may not give; and whether a write that
+// got it may have been applied.
+func Passing(answer error) (passing, open bool) {
+	v, _, ok := judgeAnswer(answer)
+	return ok && v == elsewhere, !refused(answer)
+}
+
 // sleep returns false when ctx ends before d has passed.
 func sleep(ctx context.Context, d time.Duration) bool {
 	t := time.NewTimer(d)
