@@ -107,15 +107,16 @@ func (t Task) do() error {
 	if err := m.write(t.Marks); err != nil {
 		return err
 	}
-	if err := t.count(m); err != nil {
-		return err
-	}
-	if t.Manner == Forking {
+	switch {
+	case len(t.Tool) > 0:
+		for end := time.Now().Add(t.Work); err == nil && time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+			err = t.count(m)
+		}
+	case t.Manner == Forking:
 		err = leaveTo(held, t.Work)
-	} else {
+	default:
 		time.Sleep(t.Work)
 	}
-	err = errors.Join(err, t.count(m))
 	m.What = "end"
 	return errors.Join(err, m.write(t.Marks))
 }

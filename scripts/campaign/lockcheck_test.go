@@ -37,6 +37,10 @@ func TestCheckLocks(t *testing.T) {
 			name: "two at once", holds: []Hold{hold("a", 0), hold("b", 3)},
 			marks: []Mark{mark("a", "start", 3), mark("b", "overlap", 5), mark("a", "end", 3)}, want: []string{"exclusive"},
 		},
+		{
+			name: "two at once, as all processes of the first one were paused", holds: []Hold{hold("a", 79, Freeze), hold("b", 3)},
+			marks: []Mark{mark("a", "start", 3), mark("b", "overlap", 5)},
+		},
 		{name: "token falls", holds: []Hold{hold("a", 0), hold("b", 0)}, marks: slices.Concat(whole("a", 5), whole("b", 4)), want: []string{"rising"}},
 		{name: "same token twice", holds: []Hold{hold("a", 0), hold("b", 0)}, marks: slices.Concat(whole("a", 5), whole("b", 5)), want: []string{"rising"}},
 		{name: "success without running", holds: []Hold{hold("a", 0)}, want: []string{"told"}},

@@ -32,8 +32,10 @@ func (n *nemesis) run(ctx context.Context, plan []Fault) {
 	for _, f := range plan {
 		track := "members"
 		switch f.Class {
-		case Compact, ProcKill, ProcStop:
-			track = string(f.Class)[:4]
+		case Compact:
+			track = "history"
+		case ProcKill, ProcStop, Freeze:
+			track = "processes"
 		}
 		tracks[track] = append(tracks[track], f)
 	}
@@ -107,7 +109,7 @@ func (n *nemesis) apply(ctx context.Context, f Fault) (effect, error) {
 	switch f.Class {
 	case Compact:
 		return n.compact(ctx, int64(f.Pick))
-	case ProcKill, ProcStop:
+	case ProcKill, ProcStop, Freeze:
 		return n.hurtProcess(f)
 	case Outage:
 		return n.cutEveryone()
@@ -223,11 +225,22 @@ func (n *nemesis) hurtProcess(f Fault) (effect, error) {
 		return e, syscall.Kill(pid, syscall.SIGKILL)
 	}
 	e.mark = 'S'
-	e.undo = func() error {
-		if err := syscall.Kill(pid, syscall.SIGCONT); !errors.Is(err, syscall.ESRCH) {
-			return err
-		}
-		return nil
+	pids := []int{pid}
+	if f.Class == Freeze {
+		pids = tree(r.cmd.Process.Pid)
+		e.rows[1] = "all its processes"
 	}
-	return e, syscall.Kill(pid, syscall.SIGSTOP)
+	e.undo = func() error { return signalAll(pids, syscall.SIGCONT) }
+	return e, signalAll(pids, syscall.SIGSTOP)
+}
+
+// signalAll signals processes, some of which may have ended.
+func signalAll(pids []int, sig syscall.Signal) error {
+	var errs []error
+	for _, pid := range pids {
+		if err := syscall.Kill(pid, sig); !errors.Is(err, syscall.ESRCH) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
 }

@@ -32,13 +32,14 @@ const (
 	Compact  Class = "compact"   // the history is compacted at the current revision or before
 	ProcKill Class = "proc-kill" // a process of the tool is killed
 	ProcStop Class = "proc-stop" // a process of the tool hangs
+	Freeze   Class = "freeze"    // a command under a lock and all of the tool above it hang for longer than the TTL, as on a paused machine
 )
 
 func memberClasses() []Class {
 	return []Class{Kill, Stop, LeaderStop, CutPeers, CutClients, CutAll, Slow, Lossy, Reset, KillMajority, Outage}
 }
 
-func allClasses() []Class { return append(memberClasses(), Compact, ProcKill, ProcStop) }
+func allClasses() []Class { return append(memberClasses(), Compact, ProcKill, ProcStop, Freeze) }
 
 // wholeCluster says whether no endpoint can be expected to serve during such a fault.
 func (c Class) wholeCluster() bool { return c == KillMajority || c == Outage }
@@ -93,7 +94,7 @@ func Plan(s Shape) []Fault {
 	if has(Compact) {
 		plan = append(plan, s.compactions(rand.New(rand.NewPCG(s.Seed, 2)))...)
 	}
-	procs := slices.DeleteFunc([]Class{ProcKill, ProcStop}, func(c Class) bool { return !has(c) })
+	procs := slices.DeleteFunc([]Class{ProcKill, ProcStop, Freeze}, func(c Class) bool { return !has(c) })
 	if len(procs) > 0 && len(s.Targets) > 0 {
 		plan = append(plan, s.processFaults(rand.New(rand.NewPCG(s.Seed, 3)), procs)...)
 	}
@@ -161,8 +162,11 @@ func (s Shape) processFaults(rng *rand.Rand, classes []Class) []Fault {
 	var plan []Fault
 	for at := between(rng, time.Second, 3*time.Second); at < s.Duration; {
 		f := Fault{Class: pick(rng, classes...), At: at, Target: pick(rng, s.Targets...), Pick: rng.IntN(1000)}
-		if f.Class == ProcStop {
+		switch f.Class {
+		case ProcStop:
 			f.For = s.lasting(rng, ProcStop)
+		case Freeze:
+			f.For = s.lasting(rng, LeaderStop)
 		}
 		plan = append(plan, f)
 		at += between(rng, 500*time.Millisecond, 3*time.Second)

@@ -158,7 +158,7 @@ func lockCampaigns() []mutant {
 		{
 			Name: "lock-fence", Protection: "a fenced write depends on the lock", File: "cmd/fence.go",
 			Old: `[]clientv3.Cmp{f.guards()}`, New: `nil`,
-			Campaign: "--workloads lock --duration 70s --ttl 2s", Seed: 37,
+			Campaign: "--workloads lock --faults freeze --duration 70s --ttl 2s", Seed: 37,
 		},
 		{
 			Name: "lock-once", Protection: "a run with an ID is looked up before it starts", File: "pkg/lock/once.go",
@@ -167,7 +167,7 @@ func lockCampaigns() []mutant {
 		},
 		{
 			Name: "lock-shared", Protection: "who shares a lock waits for who holds it alone", File: "pkg/lock/queue.go",
-			Old: `if o.Claim.Mode != Shared {`, New: `if false {`,
+			Old: `if o.Claim.Mode != Shared {`, New: `if false && o.Claim.Mode != Shared {`,
 			Campaign: "--workloads lock --duration 60s", Seed: 39,
 		},
 		{
