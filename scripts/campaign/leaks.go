@@ -110,6 +110,7 @@ func (c *campaign) remains(ctx context.Context) remains {
 			}
 		}
 	}
+	r.Leases = max(0, r.Leases-c.unfinishedRuns())
 	// Keys that prove a holder of the lock, and its marker, live only as long as it does.
 	for _, prefix := range []string{lockPrefix, heldPrefix} {
 		resp, err := cl.Get(ctx, prefix, clientv3.WithPrefix(), clientv3.WithKeysOnly())
@@ -122,6 +123,21 @@ func (c *campaign) remains(ctx context.Context) remains {
 		}
 	}
 	return r
+}
+
+// unfinishedRuns counts the runs with an ID that did not end well: each may have been killed when it had the lease for remembering it, and
+// not yet the key.
+func (c *campaign) unfinishedRuns() (n int) {
+	for _, load := range c.load {
+		if l, ok := load.(*lockLoad); ok {
+			for _, h := range l.holds {
+				if h.Kind == Once && h.Code != 0 {
+					n++
+				}
+			}
+		}
+	}
+	return n
 }
 
 // remembers says whether a lease is that of a run which must not start again.
