@@ -81,7 +81,7 @@ func checkMarks(holds []Hold, marks []Mark) []Violation {
 		}
 		other, again := started[m.Name+" "+m.ID]
 		switch {
-		case m.What == "overlap" && slices.Contains(byRun[before.Run].Hurt, Freeze):
+		case m.What == "overlap" && frozen(holds, h):
 			// Nobody was left to end that one. What it may still do is for its fencing token to prevent: see CheckCounters.
 		case m.What == "overlap":
 			v.Rule = "exclusive"
@@ -109,6 +109,13 @@ func checkMarks(holds []Hold, marks []Mark) []Violation {
 		}
 	}
 	return found
+}
+
+// frozen says whether h met a command of the same lock that was frozen meanwhile.
+func frozen(holds []Hold, h Hold) bool {
+	return slices.ContainsFunc(holds, func(o Hold) bool {
+		return o.Name == h.Name && o.To >= h.From && o.From <= h.To && slices.Contains(o.Hurt, Freeze)
+	})
 }
 
 // CheckCounters checks that no fenced write was lost, given what the counters are in the end, by lock: nobody wrote what somebody else
