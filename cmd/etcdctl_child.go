@@ -40,6 +40,12 @@ func (g *globals) supervise(cmd *cobra.Command, args []string) error {
 		}
 		stdout = &converter{out: stdout, format: f}
 	}
+	if isTerminal(stdout) {
+		// Values, names of members and roles: etcdctl writes them as they are.
+		safe := output.NewTerminalWriter(stdout)
+		defer func() { _ = safe.Close() }()
+		stdout = safe
+	}
 	child := exec.CommandContext(g.process, self, childArgs(cmd, args)...)
 	child.Args[0] = os.Args[0]
 	child.Env = g.childEnv(cmd)
@@ -146,6 +152,10 @@ func (g *globals) childEnv(cmd *cobra.Command) []string {
 // and the client's own log of retries unless --debug asks for it.
 func (g *globals) passOn(stderr io.Reader) (last string) {
 	in := bufio.NewReader(stderr)
+	errs := g.streams.Err
+	if isTerminal(errs) {
+		errs = output.NewTerminalWriter(errs)
+	}
 	for {
 		line, err := in.ReadBytes('\n')
 		text, isError := bytes.CutPrefix(line, []byte("Error: "))
@@ -154,7 +164,7 @@ func (g *globals) passOn(stderr io.Reader) (last string) {
 			last = strings.TrimSpace(string(text))
 		case bytes.Contains(line, []byte(`"msg":"retrying of unary invoker failed"`)) && !g.settings.Debug:
 		case len(line) > 0:
-			_, _ = g.streams.Err.Write(line)
+			_, _ = errs.Write(line)
 		}
 		if err != nil {
 			return last
