@@ -162,6 +162,12 @@ func (g *globals) passOn(stderr io.Reader) (last string) {
 		switch {
 		case isError:
 			last = strings.TrimSpace(string(text))
+		case bytes.HasPrefix(line, []byte("Failed to defragment ")):
+			// For each endpoint such a line, and no last word.
+			if _, known := serverError(string(bytes.TrimSpace(line))); known {
+				last = string(bytes.TrimSpace(line))
+			}
+			_, _ = errs.Write(line)
 		case bytes.Contains(line, []byte(`"msg":"retrying of unary invoker failed"`)) && !g.settings.Debug:
 		case len(line) > 0:
 			_, _ = errs.Write(line)
@@ -199,6 +205,10 @@ func verdict(words []string, code int, text string) error {
 func serverError(text string) (rpctypes.EtcdError, bool) {
 	if _, inner, ok := strings.Cut(text, "("); ok {
 		text = strings.TrimSuffix(inner, ")")
+	}
+	// What a stream ends with is printed as gRPC has it.
+	if _, desc, ok := strings.Cut(text, "rpc error: code = PermissionDenied desc = "); ok {
+		text = desc
 	}
 	return errors.AsType[rpctypes.EtcdError](rpctypes.Error(status.Error(codes.Unknown, text)))
 }
