@@ -79,6 +79,9 @@ func printJSON(w io.Writer, v any) error {
 	if err != nil {
 		return err
 	}
+	if isTerminal(w) {
+		text = output.EscapeJSON(text)
+	}
 	if _, err := fmt.Fprintf(w, "%s\n", text); err != nil {
 		return &output.WriteError{Err: err}
 	}
@@ -106,9 +109,9 @@ func newCheckpointLs(g *globals) *cobra.Command {
 						return err
 					}
 				case r.Error != "":
-					fmt.Fprintf(g.streams.Out, "%s\t%s\n", r.Name, r.Error)
+					fmt.Fprintf(g.streams.Out, "%s\t%s\n", output.Escape(r.Name, true), output.Escape(r.Error, true))
 				default:
-					fmt.Fprintf(g.streams.Out, "%s\trevision %d\t%s\t%s\n", r.Name, r.Revision, r.Updated.Format(time.RFC3339), r.Watches)
+					fmt.Fprintf(g.streams.Out, "%s\trevision %d\t%s\t%s\n", output.Escape(r.Name, true), r.Revision, r.Updated.Format(time.RFC3339), r.Watches)
 				}
 			}
 			return nil
@@ -132,7 +135,8 @@ func newCheckpointShow(g *globals) *cobra.Command {
 				return printJSON(g.streams.Out, r)
 			}
 			fmt.Fprintf(g.streams.Out, "name      %s\npath      %s\nwatches   %s\nrevision  %d\nphase     %s\ncluster   %s\nterm      %d\nupdated   %s\nwriter    %s\n",
-				r.Name, r.Path, r.Watches, r.Revision, r.Phase, r.Cluster, r.Term, r.Updated.Format(time.RFC3339Nano), r.Writer)
+				output.Escape(r.Name, true), output.Escape(r.Path, true), r.Watches, r.Revision, output.Escape(r.Phase, true), r.Cluster, r.Term,
+				r.Updated.Format(time.RFC3339Nano), output.Escape(r.Writer, true))
 			if len(r.Spec.Exec) > 0 {
 				fmt.Fprintf(g.streams.Out, "handler   %s %q\n", orElse(r.Spec.Mode, "event"), r.Spec.Exec)
 			}

@@ -160,5 +160,5 @@ func (g *globals) openForCompletion(ctx context.Context, cmd *cobra.Command) (c 
 
 // printable says whether a completion can be shown and typed.
 func printable(s string) bool {
-	return utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool { return unicode.IsControl(r) || unicode.IsSpace(r) })
+	return utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) || unicode.IsSpace(r) })
 }

@@ -55,7 +55,7 @@ func newElect(g *globals) *cobra.Command {
 		},
 	}
 	o.addFlags(cmd.Flags())
-	for _, name := range []string{"shared", "slots", "weight", "at-most-every", "once", "once-keep", "mark", "skip-code", "cron", "note", "show-args"} {
+	for _, name := range []string{"shared", "slots", "weight", "at-most-every", "once", "once-keep", "mark", "skip-code", "cron", "note", "show-args", "anonymous"} {
 		cmd.Flags().Lookup(name).Hidden = true
 		_ = cmd.Flags().MarkDeprecated(name, "it is for locks")
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/pflag"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"go.etcd.io/etcd/etcdctl/v3/ctlv3/command"
+	"google.golang.org/grpc/grpclog"
 
 	"github.com/etcdx/etcdx/pkg/config"
 )
@@ -72,10 +73,26 @@ func (g *globals) adopt(c *cobra.Command) {
 		}
 		// These commands do not look at a context: signals must end them, as they end etcdctl.
 		g.ignoreSignals()
+		if err := g.debugWithoutSecrets(cmd.Flags()); err != nil {
+			return err
+		}
 		takeFromEnvironment(cmd.Flags(), g.env)
 		run(cmd, args)
 		return nil
 	}
+}
+
+// debugWithoutSecrets does what --debug does in etcdctl, which prints every setting, but keeps the secrets among them to
+// itself: lend has put there what a password file says, and logs are read by many.
+func (g *globals) debugWithoutSecrets(fs *pflag.FlagSet) error {
+	if !g.settings.Debug {
+		return nil
+	}
+	grpclog.SetLoggerV2(grpclog.NewLoggerV2WithVerbosity(g.streams.Err, g.streams.Err, g.streams.Err, 4))
+	fs.VisitAll(func(f *pflag.Flag) {
+		fmt.Fprintf(g.streams.Err, "%s=%s\n", config.Variable("ETCDCTL", f.Name), config.WithoutSecret(f.Name, f.Value.String()))
+	})
+	return fs.Set("debug", "false") // etcdctl would print them again
 }
 
 // isLocal says whether a command of etcdctl talks to nobody.
@@ -159,6 +176,16 @@ func (g *globals) answering(ctx context.Context) (string, error) {
 func isDenial(err error) bool {
 	for _, denial := range []error{rpctypes.ErrPermissionDenied, rpctypes.ErrUserEmpty} {
 		if is(denial)(err) {
+			return true
+		}
+	}
+	return false
+}
+
+// isRefusedLogin says whether a member answered that this is not the user, or not any more.
+func isRefusedLogin(err error) bool {
+	for _, refusal := range []error{rpctypes.ErrAuthFailed, rpctypes.ErrInvalidAuthToken} {
+		if is(refusal)(err) {
 			return true
 		}
 	}

@@ -40,6 +40,12 @@ func (g *globals) supervise(cmd *cobra.Command, args []string) error {
 		}
 		stdout = &converter{out: stdout, format: f}
 	}
+	if isTerminal(stdout) {
+		// Values, names of members and roles: etcdctl writes them as they are.
+		safe := output.NewTerminalWriter(stdout)
+		defer func() { _ = safe.Close() }()
+		stdout = safe
+	}
 	child := exec.CommandContext(g.process, self, childArgs(cmd, args)...)
 	child.Args[0] = os.Args[0]
 	child.Env = g.childEnv(cmd)
@@ -146,15 +152,25 @@ func (g *globals) childEnv(cmd *cobra.Command) []string {
 // and the client's own log of retries unless --debug asks for it.
 func (g *globals) passOn(stderr io.Reader) (last string) {
 	in := bufio.NewReader(stderr)
+	errs := g.streams.Err
+	if isTerminal(errs) {
+		errs = output.NewTerminalWriter(errs)
+	}
 	for {
 		line, err := in.ReadBytes('\n')
 		text, isError := bytes.CutPrefix(line, []byte("Error: "))
 		switch {
 		case isError:
 			last = strings.TrimSpace(string(text))
+		case bytes.HasPrefix(line, []byte("Failed to defragment ")):
+			// For each endpoint such a line, and no last word.
+			if _, known := serverError(string(bytes.TrimSpace(line))); known {
+				last = string(bytes.TrimSpace(line))
+			}
+			_, _ = errs.Write(line)
 		case bytes.Contains(line, []byte(`"msg":"retrying of unary invoker failed"`)) && !g.settings.Debug:
 		case len(line) > 0:
-			_, _ = g.streams.Err.Write(line)
+			_, _ = errs.Write(line)
 		}
 		if err != nil {
 			return last
@@ -196,6 +212,10 @@ func verdict(words []string, code int, text string) error {
 func serverError(text string) (rpctypes.EtcdError, bool) {
 	if _, inner, ok := strings.Cut(text, "("); ok {
 		text = strings.TrimSuffix(inner, ")")
+	}
+	// What a stream ends with is printed as gRPC has it.
+	if _, desc, ok := strings.Cut(text, "rpc error: code = PermissionDenied desc = "); ok {
+		text = desc
 	}
 	return errors.AsType[rpctypes.EtcdError](rpctypes.Error(status.Error(codes.Unknown, text)))
 }

@@ -89,6 +89,7 @@ func TestReport(t *testing.T) {
 		{"wrong CA once", unavailable(conn.WrongCA, conn.Silent), 69, "etcdx: h0:1 its certificate is not trusted, or is not for this name\n", 1, "context deadline exceeded"},
 		{"no such host", unavailable(conn.UnknownHost), 78, "no endpoint served the request: h0:1 its name does not resolve\netcdx: hint: check the spelling", 1, "context deadline exceeded"},
 		{"login", denied, 77, "user name, password or token is refused", 1, "etcdserver: authentication failed, invalid user ID or password"},
+		{"refused login", fmt.Errorf("get: %w", rpctypes.ErrAuthFailed), 77, "etcdx: hint: check --user and --password", 1, "etcdserver: authentication failed, invalid user ID or password"},
 		{"permission", fmt.Errorf("put: %w", rpctypes.ErrPermissionDenied), 77, "permission denied", 1, "etcdserver: permission denied"},
 		{"compacted", fmt.Errorf("get: %w", rpctypes.ErrCompacted), 80, "compacted", 1, "etcdserver: mvcc: required revision has been compacted"},
 		{"unknown", &conn.UnknownOutcomeError{Err: context.DeadlineExceeded}, 76, "outcome unknown", 1, "context deadline exceeded"},

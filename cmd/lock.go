@@ -2,6 +2,7 @@ package cmd
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 	"time"
 
@@ -102,6 +103,7 @@ type lockOptions struct {
 	onLost, onAcquire, suspect string
 	note                       string
 	showArgs, noStdin, shell   bool
+	anonymous                  bool
 	quiet, verbose             bool
 	sdNotify, noGuard          bool
 	metricsFile                string
@@ -134,6 +136,7 @@ func (o *lockOptions) addFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&o.suspect, "on-suspect", "", "shell command to run beside when renewals are not answered")
 	fs.StringVar(&o.note, "note", "", "text for the lock's value")
 	fs.BoolVar(&o.showArgs, "show-args", false, "write the command's arguments into the lock's value")
+	fs.BoolVar(&o.anonymous, "anonymous", false, "leave host, user, process ID and command out of the lock's value")
 	fs.BoolVar(&o.noStdin, "no-stdin", false, "do not pass standard input to the command")
 	fs.BoolVar(&o.shell, "shell", false, "run the command with sh -c")
 	fs.BoolVarP(&o.quiet, "quiet", "q", false, "say nothing but errors")
@@ -165,6 +168,8 @@ func (o *lockOptions) request(g *globals) (lock.Request, error) {
 		return r, badArgs("a lock needs a name")
 	case o.detach && (len(o.command) > 0 || o.whilePID <= 0 || o.noGuard || !canGuard):
 		return r, usageError{text: "--detach needs --while-pid, and no command", hint: `eval "$(etcdx lock --detach --while-pid $$ NAME)"`}
+	case o.anonymous && (o.detach || o.showArgs):
+		return r, badArgs("--anonymous leaves out what --detach and --show-args need")
 	case o.shared && o.slots > 0:
 		return r, badArgs("--shared and --slots are two kinds of lock: choose one")
 	case o.weight != 1 && o.slots == 0:
@@ -225,12 +230,23 @@ func (s *wholeSeconds) String() string { return strconv.Itoa(int(time.Duration(*
 // Type implements pflag.Value.
 func (s *wholeSeconds) Type() string { return "seconds" }
 
+// maxSeconds keeps what is computed with a time from the command line within int64: 68 years.
+const maxSeconds = math.MaxInt32
+
 // parseSeconds reads a number of seconds, fractions allowed, or a duration.
 func parseSeconds(text string) (time.Duration, error) {
-	if n, err := strconv.ParseFloat(text, 64); err == nil {
-		return time.Duration(n * float64(time.Second)), nil
+	n, err := strconv.ParseFloat(text, 64)
+	if err != nil {
+		var d time.Duration
+		if d, err = time.ParseDuration(text); err != nil {
+			return 0, err
+		}
+		n = d.Seconds()
 	}
-	return time.ParseDuration(text)
+	if math.IsNaN(n) || math.Abs(n) > maxSeconds {
+		return 0, fmt.Errorf("%q is longer than anything here lasts", text)
+	}
+	return time.Duration(n * float64(time.Second)), nil
 }
 
 // waitValue is flock's -w, unless it is given one of the formats of etcdctl's -w.

@@ -87,18 +87,15 @@ func (g *globals) showLocks(ctx context.Context, s lockStore, all []lockRecord) 
 			renewed, lease = fmt.Sprintf("%ds ago", r.TTL-r.Remaining), r.Lease
 		}
 		if h := r.Holder; h != nil {
-			who = fmt.Sprintf("%s pid %d %s %s", h.Host, h.PID, h.User, h.Command)
+			who = fmt.Sprintf("%s pid %d %s %s", lock.Plain(h.Host), h.PID, lock.Plain(h.User), lock.Plain(h.Command))
 			if h.Note != "" {
-				who += " (" + h.Note + ")"
+				who += " (" + lock.Plain(h.Note) + ")"
 			}
 		}
-		fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%d\t%s\t%s\t%s\n", onOneLine(r.Name), r.Rank, state, r.Mode, r.Token, lease, renewed, onOneLine(strings.TrimSpace(who)))
+		fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%d\t%s\t%s\t%s\n", lock.Plain(r.Name), r.Rank, state, r.Mode, r.Token, lease, renewed, strings.TrimSpace(who))
 	}
 	return w.Flush()
 }
-
-// onOneLine keeps control bytes in names away from the terminal.
-func onOneLine(s string) string { q := strconv.Quote(s); return q[1 : len(q)-1] }
 
 func (s lockStore) fillLease(ctx context.Context, r *lockRecord) {
 	id, err := strconv.ParseInt(r.Lease, 16, 64)

@@ -2,7 +2,7 @@ package cmd
 
 import (
 	"context"
-	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -17,6 +18,7 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 
 	"github.com/etcdx/etcdx/pkg/lock"
+	"github.com/etcdx/etcdx/pkg/output"
 )
 
 // lockVoice tells people, and the programs that asked for it, what happens to a lock.
@@ -64,17 +66,14 @@ func (v *lockVoice) notice(n lock.Notice) {
 
 func (v *lockVoice) write(n lock.Notice) {
 	if !v.json {
-		fmt.Fprintf(v.err, "etcdx: %s\n", n.Text)
+		fmt.Fprintf(v.err, "etcdx: %s\n", output.Escape(n.Text, true))
 		return
 	}
-	line, err := json.Marshal(struct {
+	_ = printJSON(v.err, struct {
 		Kind string    `json:"kind"`
 		Time time.Time `json:"time"`
 		lock.Notice
 	}{"lock", time.Now().UTC(), n})
-	if err == nil {
-		fmt.Fprintf(v.err, "%s\n", line)
-	}
 }
 
 // event says something that only --verbose and programs want to know.
@@ -133,13 +132,18 @@ func (v *lockVoice) run(command string, env ...string) {
 		ctx, cancel := context.WithTimeout(context.Background(), hookTime)
 		defer cancel()
 		c := exec.CommandContext(ctx, "/bin/sh", "-c", command)
-		c.Env = append(os.Environ(), env...)
+		c.Env = append(withoutVariable(os.Environ(), keeperVariable), env...)
 		c.Stdout, c.Stderr = v.err, v.err
 		c.WaitDelay = time.Second
 		if err := c.Run(); err != nil {
 			v.warn(fmt.Sprintf("hook %q: %v", command, err))
 		}
 	})
+}
+
+// withoutVariable returns env without one variable.
+func withoutVariable(env []string, name string) []string {
+	return slices.DeleteFunc(env, func(v string) bool { return strings.HasPrefix(v, name+"=") })
 }
 
 // close waits for the hooks and writes the last numbers.
@@ -183,9 +187,22 @@ func (m *lockMetrics) save(file, name string, h *lock.Held) {
 	for _, event := range []string{"waiting", "delayed", "acquired", "rejoined", "suspect", "ending", "killing", "released"} {
 		fmt.Fprintf(&b, "etcdx_lock_events_total{lock=%q,event=%q} %d\n", name, event, m.events[event])
 	}
-	tmp := filepath.Join(filepath.Dir(file), "."+filepath.Base(file)+".new")
-	if os.WriteFile(tmp, []byte(b.String()), 0o644) == nil {
-		_ = os.Rename(tmp, file)
+	replacePublic(file, b.String())
+}
+
+// replacePublic writes a file that everybody may read, whole or not at all. Failing to do so stops nothing. The name of the
+// file that takes its place cannot be foreseen: in a directory of others, somebody else could have put a link there.
+func replacePublic(file, text string) {
+	f, err := os.CreateTemp(filepath.Dir(file), "."+filepath.Base(file)+".*.new")
+	if err != nil {
+		return
+	}
+	_, err = f.WriteString(text)
+	if err = errors.Join(err, f.Chmod(0o644), f.Close()); err == nil {
+		err = os.Rename(f.Name(), file)
+	}
+	if err != nil {
+		_ = os.Remove(f.Name())
 	}
 }
 
@@ -210,6 +227,9 @@ func (l *lockRun) jitter(ctx context.Context) error {
 
 // holder says who this is.
 func (o *lockOptions) holder() lock.Holder {
+	if o.anonymous {
+		return lock.Holder{Note: o.note}
+	}
 	h := lock.Holder{PID: os.Getppid(), Note: o.note}
 	if _, keeper := os.LookupEnv(keeperVariable); !keeper {
 		h.PID = os.Getpid() // the process that people know

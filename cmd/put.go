@@ -137,7 +137,7 @@ func parseTTL(text string) (time.Duration, error) {
 	if n, nerr := strconv.ParseInt(text, 10, 32); nerr == nil {
 		d, err = time.Duration(n)*time.Second, nil
 	}
-	if err != nil || d <= 0 {
+	if err != nil || d <= 0 || d > maxSeconds*time.Second {
 		return 0, badArgs(fmt.Sprintf("bad --ttl %q: expecting a time above zero, such as 30s", text))
 	}
 	return (d + time.Second - 1).Truncate(time.Second), nil

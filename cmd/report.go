@@ -15,6 +15,7 @@ import (
 
 	"github.com/etcdx/etcdx/pkg/config"
 	"github.com/etcdx/etcdx/pkg/conn"
+	"github.com/etcdx/etcdx/pkg/output"
 )
 
 // report tells people how a command ended, and returns the exit code.
@@ -44,10 +45,11 @@ func (g *globals) report(err error) int {
 			text = strings.Replace(text, e.Error(), "no endpoint served the request", 1) + attempts
 		}
 	}
-	fmt.Fprintf(g.streams.Err, "etcdx: %s\n", text)
+	// What a server or another holder says is part of it, and people read it on a terminal, now or later.
+	fmt.Fprintf(g.streams.Err, "etcdx: %s\n", output.Escape(text, false))
 	for _, h := range hints {
 		if h != "" {
-			fmt.Fprintf(g.streams.Err, "etcdx: hint: %s\n", h)
+			fmt.Fprintf(g.streams.Err, "etcdx: hint: %s\n", output.Escape(h, false))
 		}
 	}
 	return code

@@ -28,6 +28,9 @@ func newResume(g *globals) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if err := spec.trust(file); err != nil {
+				return errors.Join(err, file.Close())
+			}
 			return keptWatch{g: g, spec: spec, file: file}.run(cmd.Context())
 		},
 	}
@@ -48,4 +51,13 @@ func (g *globals) openCheckpoint(name string) (*checkpoint.File, watchSpec, erro
 		return nil, spec, errors.Join(&checkpoint.CorruptError{Path: path, Why: "its spec is not readable"}, file.Close())
 	}
 	return file, spec, nil
+}
+
+// trust refuses to do what the checkpoint says beyond watching, running a command or writing files, if somebody else could
+// have written that.
+func (s watchSpec) trust(file *checkpoint.File) error {
+	if len(s.Exec) == 0 && s.DeadLetter == "" && s.MetricsFile == "" {
+		return nil
+	}
+	return file.Trusted()
 }

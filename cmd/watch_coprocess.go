@@ -3,7 +3,6 @@ package cmd
 import (
 	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -24,16 +23,6 @@ type coprocess struct {
 	acks   chan answer
 	done   chan error
 	sent   int64 // number of the last line group that was sent
-}
-
-// answer is a line on file descriptor 3.
-type answer struct {
-	Ack    *int64 `json:"ack"`    // all up to this seq are handled
-	Nack   *int64 `json:"nack"`   // send from this seq on again
-	Reject *int64 `json:"reject"` // this seq will never be handled
-	Reason string `json:"reason"`
-	After  int64  `json:"after_ms"`
-	bad    error
 }
 
 // stretch is the seq that goes with each group of lines: what is acknowledged.
@@ -132,9 +121,9 @@ func (h *coprocess) collect(ctx context.Context, total int, first int64, acked f
 		case a.bad != nil:
 			return n, a.bad
 		case a.Ack != nil:
-			upTo := int(*a.Ack - first + 1)
-			if *a.Ack >= first+int64(total) {
-				return n, fmt.Errorf("the coprocess acknowledged %d, which was not sent", *a.Ack)
+			upTo, err := a.upTo(first, total)
+			if err != nil {
+				return n, err
 			}
 			if upTo <= n {
 				continue
@@ -145,7 +134,7 @@ func (h *coprocess) collect(ctx context.Context, total int, first int64, acked f
 			n = upTo
 		case a.Nack != nil:
 			select {
-			case <-time.After(time.Duration(a.After) * time.Millisecond):
+			case <-time.After(a.pause()):
 			case <-ctx.Done():
 				return n, context.Cause(ctx)
 			}
@@ -190,14 +179,17 @@ func readAnswers(ctx context.Context, r *os.File, acks chan<- answer) {
 	defer r.Close()
 	lines := bufio.NewScanner(r)
 	for lines.Scan() {
-		var a answer
-		if err := json.Unmarshal(lines.Bytes(), &a); err != nil {
-			a.bad = fmt.Errorf("the coprocess wrote a line to file descriptor 3 that is no answer: %q", lines.Text())
-		}
 		select {
-		case acks <- a:
+		case acks <- parseAnswer(lines.Bytes()):
 		case <-ctx.Done():
 			return
+		}
+	}
+	// A line longer than the scanner's buffer ends the reading: without a word of it the watch would wait for ever.
+	if err := lines.Err(); err != nil && ctx.Err() == nil {
+		select {
+		case acks <- answer{bad: fmt.Errorf("the coprocess's file descriptor 3: %w", err)}:
+		case <-ctx.Done():
 		}
 	}
 }

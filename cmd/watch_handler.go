@@ -41,6 +41,8 @@ type printHandler struct {
 	out   *bufio.Writer
 	p     *output.Printer // nil: JSON lines of etcdx's own
 	lines []byte
+	// terminal says that people read the lines.
+	terminal bool
 }
 
 func (h *printHandler) handle(_ context.Context, groups []group, acked func(int) error) error {
@@ -65,6 +67,9 @@ func (h *printHandler) print(g group) error {
 	var err error
 	if h.lines, err = g.lines(h.lines[:0]); err != nil {
 		return err
+	}
+	if h.terminal {
+		h.lines = output.EscapeJSON(h.lines)
 	}
 	if _, err := h.out.Write(h.lines); err != nil {
 		return &output.WriteError{Err: err}

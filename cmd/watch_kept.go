@@ -123,7 +123,9 @@ func graceful(ctx context.Context, grace time.Duration) (context.Context, func()
 	return work, func() { stop(); cancel() }
 }
 
-func (g *globals) notice(text string) { fmt.Fprintf(g.streams.Err, "etcdx: %s\n", text) }
+func (g *globals) notice(text string) {
+	fmt.Fprintf(g.streams.Err, "etcdx: %s\n", output.Escape(text, true))
+}
 
 // handler returns what the spec says should handle the events.
 func (k keptWatch) handler(s *sink) (handler, error) {
@@ -147,11 +149,11 @@ func (k keptWatch) handler(s *sink) (handler, error) {
 			args: k.spec.Exec, out: k.g.streams.Out, err: k.g.streams.Err, grace: k.spec.Grace / 3, batch: k.spec.Mode == "batch", retry: r,
 		}, nil
 	}
-	h := &printHandler{out: bufio.NewWriterSize(k.g.streams.Out, 64<<10)}
+	h := &printHandler{out: bufio.NewWriterSize(k.g.streams.Out, 64<<10), terminal: isTerminal(k.g.streams.Out)}
 	if k.spec.Format == string(output.JSONL) {
 		return h, nil
 	}
-	p, err := output.New(h.out, output.Options{Format: output.Format(k.spec.Format), Hex: k.spec.Hex, Terminal: isTerminal(k.g.streams.Out)})
+	p, err := output.New(h.out, output.Options{Format: output.Format(k.spec.Format), Hex: k.spec.Hex, Terminal: h.terminal})
 	if err == nil {
 		err = p.Answers()
 	}

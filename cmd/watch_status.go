@@ -3,7 +3,6 @@ package cmd
 import (
 	"context"
 	"fmt"
-	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -108,8 +107,5 @@ etcdx_watch_revision{checkpoint=%q} %d
 # TYPE etcdx_watch_moved_timestamp_seconds gauge
 etcdx_watch_moved_timestamp_seconds{checkpoint=%q} %d
 `, name, s.events, name, s.rev, name, moved)
-	tmp := k.spec.MetricsFile + ".tmp"
-	if os.WriteFile(tmp, []byte(text), 0o644) == nil {
-		_ = os.Rename(tmp, k.spec.MetricsFile)
-	}
+	replacePublic(k.spec.MetricsFile, text)
 }

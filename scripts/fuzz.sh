@@ -1,12 +1,39 @@
 #!/usr/bin/env bash
-# Runs every fuzz target of the module, one after the other, for the time given (default 1m each).
-set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
-time=${1:-1m}
-go list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}' ./... | while read -r package; do
-	listed=$(go test -list '^Fuzz' "$package" </dev/null)
-	for target in $(grep '^Fuzz' <<<"$listed" || true); do
+# Runs every fuzz target of the module, one after the other, and ends with a line for each.
+#
+#   scripts/fuzz.sh [TIME [REGEXP]]   TIME for each target (default 10m); only targets whose name matches REGEXP
+#
+# An input that a target fails on is kept under testdata/fuzz of its package, where every later go test tries it.
+set -uo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
+time=${1:-10m}
+wanted=${2:-.}
+summary=() failed=0
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+
+while read -r package; do
+	listed=$(go test -list '^Fuzz' "$package" </dev/null) || {
+		echo "$listed"
+		exit 1
+	}
+	for target in $(grep '^Fuzz' <<<"$listed" | grep -E -- "$wanted"); do
 		echo "== $package $target"
-		go test -run '^$' -fuzz "^$target\$" -fuzztime "$time" "$package" </dev/null
+		verdict=ok
+		go test -run '^$' -fuzz "^$target\$" -fuzztime "$time" "$package" </dev/null 2>&1 | tee "$log" || {
+			verdict=FAILED
+			failed=1
+		}
+		# "fuzz: elapsed: 1m0s, execs: 123 (4/sec), new interesting: 6 (total: 30)"
+		counts=$(sed -n 's/^fuzz: elapsed: \([^,]*\), execs: \([0-9]*\) .*(total: \([0-9]*\)).*/\1, \2 executions, \3 inputs in the corpus/p' "$log" | tail -1)
+		summary+=("$(printf '%-7s %-22s %s (%s)' "$verdict" "$target" "${counts:-no counts}" "${package#*/etcdx/}")")
 	done
-done
+done < <(go list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}' ./...)
+
+echo
+((${#summary[@]} > 0)) || {
+	echo "no fuzz target matches $wanted" >&2
+	exit 1
+}
+printf '%s\n' "${summary[@]}"
+exit $failed

@@ -127,6 +127,23 @@ func (f *File) load() error {
 // Path is where the checkpoint is.
 func (f *File) Path() string { return f.path }
 
+// Trusted returns an *UntrustedError if the file belongs to another user who is not root, or if everybody may write it.
+// Whoever does what a checkpoint says, such as running its handler, asks first.
+func (f *File) Trusted() error {
+	h, ok := f.h.(interface{ Stat() (fs.FileInfo, error) })
+	if !ok {
+		return nil
+	}
+	info, err := h.Stat()
+	if err != nil {
+		return err
+	}
+	if why := untrusted(info); why != "" {
+		return &UntrustedError{f.path, why}
+	}
+	return nil
+}
+
 // State returns the last state that was put or read.
 func (f *File) State() State { return f.state }
 

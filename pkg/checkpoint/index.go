@@ -63,7 +63,12 @@ func OpenIndex(path string) (*Index, error) {
 }
 
 func openIndex(path string) (*Index, error) {
-	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: time.Second, FreelistType: bbolt.FreelistMapType})
+	db, err := bbolt.Open(path, 0o600, &bbolt.Options{
+		Timeout: time.Second, FreelistType: bbolt.FreelistMapType,
+		OpenFile: func(name string, flag int, mode fs.FileMode) (*os.File, error) {
+			return os.OpenFile(name, flag|noFollow, mode)
+		},
+	})
 	if err != nil {
 		return nil, &WriteError{path, err}
 	}

@@ -21,7 +21,8 @@ type indexLog struct {
 const recordHead = 8
 
 func openIndexLog(path string) (*indexLog, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
+	// What is no record is cut off, so a link to somebody's file must not be followed.
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_APPEND|noFollow, 0o600)
 	if err != nil {
 		return nil, &WriteError{path, err}
 	}

@@ -5,6 +5,7 @@ package checkpoint
 import (
 	"errors"
 	"os"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -29,6 +30,20 @@ func (f *osFile) current() bool {
 	mine, err1 := f.Stat()
 	named, err2 := os.Stat(f.Name())
 	return err1 == nil && err2 == nil && os.SameFile(mine, named)
+}
+
+// noFollow makes opening a symbolic link fail.
+const noFollow = unix.O_NOFOLLOW
+
+// untrusted says why others than this user and root could have written a file; empty: they could not.
+func untrusted(info os.FileInfo) string {
+	if info.Mode().Perm()&0o002 != 0 {
+		return "every user of this machine can write it"
+	}
+	if st, ok := info.Sys().(*syscall.Stat_t); ok && st.Uid != 0 && int(st.Uid) != os.Geteuid() {
+		return "it belongs to another user"
+	}
+	return ""
 }
 
 // SyncDir fsyncs the directory, without which a new name may be gone after a loss of power.

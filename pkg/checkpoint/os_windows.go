@@ -20,5 +20,11 @@ func (f *osFile) Lock() (bool, error) {
 	return err == nil, err
 }
 
+// noFollow is nothing: making symbolic links needs a privilege on Windows.
+const noFollow = 0
+
+// untrusted says nothing: Windows has no permission bits.
+func untrusted(os.FileInfo) string { return "" }
+
 // SyncDir does nothing: Windows has no way to flush a directory.
 func (OS) SyncDir(string) error { return nil }

@@ -157,6 +157,11 @@ func (e *NewerError) Error() string {
 	return fmt.Sprintf("checkpoint %s has format %d, newer than this etcdx knows (%d)", e.Path, e.Format, Format)
 }
 
+// UntrustedError says that others than this user can have written what a checkpoint says.
+type UntrustedError struct{ Path, Why string }
+
+func (e *UntrustedError) Error() string { return fmt.Sprintf("checkpoint %s: %s", e.Path, e.Why) }
+
 // InUseError says that another process holds the checkpoint.
 type InUseError struct {
 	Path   string

@@ -229,3 +229,24 @@ func notForEverybody(path string) error {
 	}
 	return nil
 }
+
+// errForeign and errWritable say why a file's word is not taken.
+var (
+	errForeign  = errors.New("it belongs to another user")
+	errWritable = errors.New("every user of this machine can write it")
+)
+
+// onlyTrusted returns an error if others than this user and root could have written a file.
+func onlyTrusted(path string) error {
+	info, err := os.Stat(path)
+	if err != nil || runtime.GOOS == "windows" {
+		return nil // who opens it reports what is wrong
+	}
+	if info.Mode().Perm()&0o002 != 0 {
+		return fmt.Errorf("%s: %w", path, errWritable)
+	}
+	if owner, known := ownerOf(info); known && owner != 0 && owner != os.Geteuid() {
+		return fmt.Errorf("%s: %w", path, errForeign)
+	}
+	return nil
+}

@@ -113,6 +113,9 @@ func ReadFile(path string) (File, error) {
 		return f, &ImpossibleError{Text: "context file", Err: err, Next: "docs/configuration.md lists the fields"}
 	}
 	for name, c := range f.Contexts {
+		if err := onlyTrusted(path); c.PasswordCommand != "" && err != nil {
+			return f, &ImpossibleError{Text: fmt.Sprintf("context %q names a command to run", name), Err: err, Next: "make the file your own, and chmod 600 " + path}
+		}
 		if c.Password == "" && c.Token == "" && !strings.Contains(c.User, ":") {
 			continue
 		}

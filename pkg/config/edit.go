@@ -84,16 +84,24 @@ func FromEnvironment(env func(string) (string, bool)) map[string]string {
 
 // Show returns a context as YAML, with its secrets left out.
 func Show(name string, c Context) (string, error) {
-	const secret = "(not shown)"
-	if c.Password != "" {
-		c.Password = secret
-	}
-	if c.Token != "" {
-		c.Token = secret
-	}
-	if user, _, ok := strings.Cut(c.User, ":"); ok {
-		c.User = user + ":" + secret
-	}
+	c.Password, c.Token = WithoutSecret("password", c.Password), WithoutSecret("auth-jwt-token", c.Token)
+	c.User = WithoutSecret("user", c.User)
 	data, err := yaml.Marshal(map[string]Context{name: c})
 	return string(data), err
+}
+
+// WithoutSecret returns the value of a global flag as it may be shown: the password and the token are left out.
+func WithoutSecret(flag, value string) string {
+	const secret = "(not shown)"
+	switch flag {
+	case "password", "auth-jwt-token":
+		if value != "" {
+			return secret
+		}
+	case "user":
+		if user, _, ok := strings.Cut(value, ":"); ok {
+			return user + ":" + secret
+		}
+	}
+	return value
 }

@@ -38,6 +38,10 @@ func stateKey(r *roster) string {
 }
 
 func readState(file string) (state, bool) {
+	// Looked at before it is opened: opening a pipe that somebody has put there would wait for its other end.
+	if info, err := os.Stat(file); err != nil || !info.Mode().IsRegular() {
+		return state{Version: stateVersion}, os.IsNotExist(err)
+	}
 	f, err := os.Open(file)
 	if err != nil {
 		return state{Version: stateVersion}, os.IsNotExist(err)

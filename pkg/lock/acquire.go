@@ -189,14 +189,14 @@ func (e *BusyError) Unwrap() error { return ErrBusy }
 func (c Contender) Who() string {
 	h, ok := ParseHolder(c.Value)
 	if !ok || h.Host == "" {
-		return c.Key
+		return Plain(c.Key)
 	}
-	text := fmt.Sprintf("%s (pid %d", h.Host, h.PID)
+	text := fmt.Sprintf("%s (pid %d", Plain(h.Host), h.PID)
 	if h.User != "" {
-		text += ", " + h.User
+		text += ", " + Plain(h.User)
 	}
 	if h.Command != "" {
-		text += ", " + h.Command
+		text += ", " + Plain(h.Command)
 	}
 	return text + ")"
 }

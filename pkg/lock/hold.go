@@ -169,7 +169,7 @@ func (g *guard) learn(f fact) {
 	}
 	if f.asked != "" && !g.invited && !g.killed {
 		g.invited = true
-		g.notice("asked", "the lock is requested by "+f.asked)
+		g.notice("asked", "the lock is requested by "+Plain(f.asked))
 		g.ask(ErrAsked)
 	}
 }

@@ -65,7 +65,8 @@ func parseContender(name string, kv *mvccpb.KeyValue) (Contender, bool) {
 		Claim: Claim{Mode: Exclusive}, Value: kv.Value,
 	}
 	var claim Claim
-	if json.Unmarshal(kv.Value, &claim) == nil && (claim.Mode == Shared || claim.Mode == Semaphore) {
+	// A claim that makes no sense is an exclusive one: a weight below zero would let others in.
+	if json.Unmarshal(kv.Value, &claim) == nil && validClaim(claim) == nil && (claim.Mode == Shared || claim.Mode == Semaphore) {
 		c.Claim = claim
 	}
 	return c, true

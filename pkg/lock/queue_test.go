@@ -68,10 +68,16 @@ func TestOnlyMarkersWithoutTheirContenderAreUnclean(t *testing.T) {
 func FuzzParseContender(f *testing.F) {
 	f.Add("a/1", `{"mode":"sem","slots":3,"weight":1}`)
 	f.Add("a/", "{")
+	for _, v := range foreignValues() {
+		f.Add("a/2", v)
+	}
 	f.Fuzz(func(t *testing.T, key, value string) {
 		c, ok := parseContender("a", &mvccpb.KeyValue{Key: []byte(key), Value: []byte(value)})
 		if ok && c.Claim.Mode != Exclusive && c.Claim.Mode != Shared && c.Claim.Mode != Semaphore {
 			t.Errorf("%q: mode %q", value, c.Claim.Mode)
+		}
+		if ok && validClaim(c.Claim) != nil {
+			t.Errorf("%q: claim %+v", value, c.Claim)
 		}
 	})
 }

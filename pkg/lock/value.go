@@ -3,6 +3,7 @@ package lock
 import (
 	"crypto/rand"
 	"encoding/json"
+	"strconv"
 	"time"
 )
 
@@ -35,6 +36,23 @@ type Holder struct {
 func ParseHolder(value []byte) (h Holder, ok bool) {
 	err := json.Unmarshal(value, &h)
 	return h, err == nil && h.LockKey != ""
+}
+
+// plainBytes is how much of a text by somebody else is shown to people.
+const plainBytes = 200
+
+// Plain returns what somebody else wrote into a lock's key or value as part of one line: control characters escaped, and
+// no longer than people read.
+func Plain(text string) string {
+	long := len(text) > plainBytes
+	if long {
+		text = text[:plainBytes]
+	}
+	q := strconv.Quote(text)
+	if text = q[1 : len(q)-1]; long {
+		text += "..."
+	}
+	return text
 }
 
 // The states of a holder.

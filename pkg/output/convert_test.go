@@ -25,3 +25,20 @@ func TestConvert(t *testing.T) {
 		t.Error("text is no JSON")
 	}
 }
+
+// Converting etcdctl's JSON fails or gives one document for each.
+func FuzzConvert(f *testing.F) {
+	f.Add([]byte(`{"header":{"revision":9007199254740993},"kvs":[{"key":"aw==","value":"/w=="}]}`))
+	f.Add([]byte(`{"a":1}{"a":`))
+	f.Add([]byte("null\n[]"))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		for _, format := range []Format{JSONL, YAML} {
+			out, err := Convert(format, text)
+			if err == nil && format == JSONL {
+				if _, err := Convert(JSONL, out); err != nil {
+					t.Errorf("%s became %s: %v", text, out, err)
+				}
+			}
+		}
+	})
+}

@@ -101,9 +101,13 @@ func (o Options) visible(b []byte, n int) []byte {
 	if !o.Terminal {
 		return b
 	}
-	rest := string(b[n:])
-	b = b[:n]
-	for _, r := range rest {
+	return append(b[:n], EscapeJSON(b[n:])...)
+}
+
+// EscapeJSON returns JSON that means the same as text, and holds nothing that a terminal might obey.
+func EscapeJSON(text []byte) []byte {
+	b := make([]byte, 0, len(text)+16)
+	for _, r := range string(text) {
 		if r >= 0x7f && r < 0xa0 || turnsDirection(r) {
 			b = fmt.Appendf(b, "\\u%04x", r)
 		} else {

@@ -1,0 +1,101 @@
+#!/usr/bin/env bash
+# Builds a snapshot release, installs its deb, tries what it installed, and removes it again. Needs dpkg, and root or sudo.
+#
+#   scripts/try-release.sh        archives and packages for this machine's kind only
+#   scripts/try-release.sh -all   for all systems, as a release does
+#
+# Signatures and SBOMs are left out: they need the identity of the release workflow, and syft.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+arch=$(go env GOARCH)
+work=$(mktemp -d)
+installed=
+as_root() { if (($(id -u) == 0)); then "$@"; else sudo "$@"; fi; }
+clean_up() {
+	[[ -z $installed ]] || as_root dpkg -r etcdx >/dev/null || true
+	rm -rf "$work"
+}
+trap clean_up EXIT
+die() {
+	echo "try-release: $*" >&2
+	exit 1
+}
+
+if dpkg -s etcdx >/dev/null 2>&1; then
+	die "the package etcdx is installed on this machine: remove it first"
+fi
+
+# The Go tool records no version in a linked work tree: what is committed is built in a clone then.
+if [[ -f .git ]]; then
+	git clone --quiet . "$work/clone"
+	cd "$work/clone"
+fi
+
+config=.goreleaser.yml
+if [[ ${1:-} != -all ]]; then
+	config=$work/goreleaser.yml
+	sed -e 's/^\( *goos:\).*/\1 [linux]/' -e "s/^\( *goarch:\).*/\1 [$arch]/" .goreleaser.yml >"$config"
+fi
+"$(.ci/run tool goreleaser)" release --snapshot --clean --skip=publish,sign,sbom --config "$config"
+
+echo "== the files"
+(cd dist && sha256sum --check --quiet checksums.txt)
+debs=(dist/etcdx_*_"$arch".deb)
+archives=(dist/etcdx_*_linux_"$arch".tar.gz)
+[[ -f ${debs[0]} && -f ${archives[0]} ]] || die "no deb or no archive for $arch in dist/"
+for file in "${debs[0]}" "${archives[0]}"; do
+	grep -q "  ${file#dist/}\$" dist/checksums.txt || die "$file is not in checksums.txt"
+done
+tar -tzf "${archives[0]}" >"$work/archive"
+for name in etcdx etcdx-lab LICENSE README.md completions/etcdx.bash man/etcdx.1 man/etcdx-lock.1 docs/security.md; do
+	grep -qE "^[^/]+/$name\$" "$work/archive" || die "${archives[0]} has no $name"
+done
+
+echo "== installed"
+installed=yes
+as_root dpkg -i "${debs[0]}"
+dpkg -L etcdx >"$work/files"
+for command in etcdx etcdx-lab; do
+	[[ $(command -v "$command") == /usr/bin/"$command" ]] || die "$command in the PATH is $(command -v "$command")"
+done
+etcdx version | tee "$work/version"
+grep -q '^etcdx version: v' "$work/version" || die "the version is not that of a commit or a tag"
+etcdx lab up --detach --members 1 --name try-release
+(
+	trap 'etcdx lab down --name try-release' EXIT
+	eval "$(etcdx lab env --name try-release)"
+	etcdx put try release
+	[[ $(etcdx get try --print-value-only) == release ]]
+	etcdx lock try -- etcdx put try again --fence
+	etcdx member list
+)
+
+echo "== completion, as bash loads it"
+# A shell that has read the file of the package knows the command and offers subcommands.
+bash --norc -c '
+	source /usr/share/bash-completion/completions/etcdx
+	complete -p etcdx
+	COMP_LINE="etcdx compact-" COMP_POINT=14 COMP_WORDS=(etcdx compact-) COMP_CWORD=1 COMP_TYPE=9 COMPREPLY=()
+	__start_etcdx
+	printf "%s\n" "${COMPREPLY[@]}"
+	[[ ${COMPREPLY[*]} == *compact-check* ]]'
+for shell in bash zsh fish; do
+	etcdx completion "$shell" >"$work/completion.$shell"
+	[[ -s $work/completion.$shell ]] || die "no completion for $shell"
+done
+cmp "$work/completion.bash" /usr/share/bash-completion/completions/etcdx
+
+echo "== man pages"
+for page in etcdx etcdx-lock etcdx-watch etcdx-resume etcdx-compact-check; do
+	file=$(grep -E "/man1/$page\.1(\.gz)?\$" "$work/files") || die "no man page $page"
+	[[ ! -f $file ]] || man -l "$file" >/dev/null # images without documentation do not unpack it
+done
+
+echo "== removed"
+as_root dpkg -r etcdx
+installed=
+while read -r file; do
+	[[ ! -f $file ]] || die "$file was left behind"
+done <"$work/files"
+echo "ok"
