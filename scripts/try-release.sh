@@ -75,6 +75,10 @@ echo "== completion, as bash loads it"
 # A shell that has read the file of the package knows the command and offers subcommands.
 bash --norc -c '
 	source /usr/share/bash-completion/completions/etcdx
+	# Of the package bash-completion, which need not be installed here; in a real shell it looks at the line as this does.
+	declare -F _get_comp_words_by_ref >/dev/null || _get_comp_words_by_ref() {
+		words=("${COMP_WORDS[@]}") cword=$COMP_CWORD cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}
+	}
 	complete -p etcdx
 	COMP_LINE="etcdx compact-" COMP_POINT=14 COMP_WORDS=(etcdx compact-) COMP_CWORD=1 COMP_TYPE=9 COMPREPLY=()
 	__start_etcdx
