@@ -222,3 +222,20 @@ func TestCompactForgets(t *testing.T) {
 		return err
 	}))
 }
+
+// Every byte arrives, in its order, on a line that loses half of them.
+func TestLossLosesNoByte(t *testing.T) {
+	t.Parallel()
+	c := start(t, Config{Members: 1})
+	conn := call(t, c, 0)
+	must(t, c.Lose(0, 0.5))
+	began := time.Now()
+	for range 8 {
+		if _, err := version(conn, 30*time.Second); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if took := time.Since(began); took < firstRTO { // fails once in 65,536 runs
+		t.Errorf("8 round trips took %v: nothing was lost", took)
+	}
+}
