@@ -274,7 +274,7 @@ func (o *keepOptions) create(ctx context.Context, g *globals, path string) (*che
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, &checkpoint.WriteError{Path: path, Err: err}
 	}
-	if err := os.Remove(indexPath(path)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := checkpoint.RemoveIndex(indexPath(path)); err != nil {
 		return nil, &checkpoint.WriteError{Path: path, Err: err}
 	}
 	return checkpoint.Create(checkpoint.OS{}, path, s)

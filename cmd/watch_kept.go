@@ -71,7 +71,7 @@ func (k keptWatch) open(s *sink, keep *watch.Keep) error {
 		if s.index, err = checkpoint.OpenIndex(indexPath(k.file.Path())); err != nil {
 			return err
 		}
-		keep.Index = keyIndex{s.index}
+		keep.Index = keyIndex{&s.mu, s.index}
 		keep.Rebuild = s.index.Rev() == 0 && s.state.Rev > 0
 		if !keep.Rebuild {
 			s.fed = min(s.fed, s.index.Rev())

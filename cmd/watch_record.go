@@ -107,7 +107,9 @@ func (g group) record(i int) eventRecord {
 		known := g.item.Sync.Vanished[g.first+i]
 		r.Source, r.Synthetic = "sync", true
 		r.Window = []int64{max(g.item.Sync.From, known.Mod) + 1, g.item.Sync.To}
-		r.Last = &lastKnown{ModRevision: known.Mod, Version: known.Version}
+		if known.Mod > 0 { // else it was sent and never acknowledged
+			r.Last = &lastKnown{ModRevision: known.Mod, Version: known.Version}
+		}
 		r.ID = fmt.Sprintf("%x/%d/%x", g.cluster, r.Revision, e.GetKv().GetKey())
 	}
 	return r

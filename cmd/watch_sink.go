@@ -72,6 +72,9 @@ func (s *sink) deliver(_ context.Context, it watch.Item) error {
 		}
 		todo[i].events = s.filtered(todo[i].events)
 	}
+	if err := s.announce(it); err != nil {
+		return err
+	}
 	done := 0
 	err := s.handler.handle(s.work, todo, func(n int) error {
 		err := s.ack(all[done:n])
@@ -105,6 +108,20 @@ func (s *sink) arrive(it watch.Item) error {
 	s.state.ClusterID = it.Header.GetClusterId()
 	s.state.Phase = phaseSyncing
 	return s.file.Put(s.state)
+}
+
+// announce records which keys the handler is about to hear of: it may be told of one, and never get to acknowledge it.
+func (s *sink) announce(it watch.Item) error {
+	if s.index == nil || len(it.Events) == 0 || it.Kind == watch.SyncDeletes {
+		return nil
+	}
+	changes := make([]checkpoint.Change, len(it.Events))
+	for i, e := range it.Events {
+		changes[i] = checkpoint.Change{Key: e.GetKv().GetKey(), Rev: e.GetKv().GetModRevision(), Deleted: e.GetType() == clientv3.EventTypeDelete}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.index.Announce(changes)
 }
 
 // isHandled says whether an earlier process handled g already, and only the index lacks it.
@@ -165,7 +182,7 @@ func (s *sink) learn(e *clientv3.Event) {
 	switch {
 	case s.index == nil:
 	case e.GetType() == clientv3.EventTypeDelete:
-		s.index.Delete(e.GetKv().GetKey())
+		s.index.Delete(e.GetKv().GetKey(), e.GetKv().GetModRevision())
 	default:
 		s.index.Set(e.GetKv().GetKey(), checkpoint.Known(watch.KnownOf(e.GetKv())))
 	}
@@ -179,6 +196,9 @@ func (s *sink) moved(it watch.Item) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if it.Kind == watch.SyncEnd {
+		if s.index != nil {
+			s.index.Settle()
+		}
 		s.state.Phase, s.fed = phaseLive, it.Rev
 		if it.Rev > s.state.Rev {
 			s.state.Rev, s.state.Anchor = it.Rev, nil

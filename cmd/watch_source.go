@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"strings"
+	"sync"
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -71,11 +72,16 @@ func watchMember(m conn.Member) watch.Member {
 	}
 }
 
-// keyIndex is a checkpoint's key index as pkg/watch sees it.
-type keyIndex struct{ x *checkpoint.Index }
+// keyIndex is a checkpoint's key index as pkg/watch sees it; the lock is the sink's, whose clock flushes it.
+type keyIndex struct {
+	mu *sync.Mutex
+	x  *checkpoint.Index
+}
 
 // Len returns the number of keys; an index that cannot be read counts as one that may hold anything.
 func (k keyIndex) Len() int64 {
+	k.mu.Lock()
+	defer k.mu.Unlock()
 	n, err := k.x.Len()
 	if err != nil {
 		return math.MaxInt64 / 2
@@ -83,12 +89,23 @@ func (k keyIndex) Len() int64 {
 	return n
 }
 
+// Announced returns the number of keys that Page has and Len does not count.
+func (k keyIndex) Announced() int64 {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return int64(k.x.Announced())
+}
+
 func (k keyIndex) Get(key []byte) (watch.Known, bool, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
 	known, ok, err := k.x.Get(key)
 	return watch.Known(known), ok, err
 }
 
 func (k keyIndex) Page(from []byte, n int) ([]watch.Entry, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
 	page, err := k.x.Page(from, n)
 	entries := make([]watch.Entry, len(page))
 	for i, e := range page {

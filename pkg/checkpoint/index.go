@@ -35,6 +35,10 @@ type Index struct {
 	log     *indexLog
 	pending map[string]*Known // nil: deleted
 	fresh   []string          // the keys in pending that the log lacks
+	// announced holds the keys that the handler may know of although their events are not handled, with the revision of
+	// the last such event; stored says that the database holds some.
+	announced map[string]int64
+	stored    bool
 	base    int64             // revision of the database
 	rev     int64             // of database and log together
 	count   int64             // of the database
@@ -72,7 +76,7 @@ func openIndex(path string) (*Index, error) {
 	if err != nil {
 		return nil, &WriteError{path, err}
 	}
-	x := &Index{db: db, pending: map[string]*Known{}}
+	x := &Index{db: db, pending: map[string]*Known{}, announced: map[string]int64{}}
 	if err := db.Update(x.init); err != nil {
 		return nil, errors.Join(&WriteError{path, err}, db.Close())
 	}
@@ -80,11 +84,15 @@ func openIndex(path string) (*Index, error) {
 		return nil, errors.Join(err, db.Close())
 	}
 	x.base = x.rev
-	err = x.log.replay(func(base, rev int64, changes map[string]*Known) {
+	err = x.log.replay(func(r record) {
 		// Else Flush had written it and was killed before it cleared the log, or the database is a new one.
-		if base == x.base {
-			maps.Copy(x.pending, changes)
-			x.rev = rev
+		if r.base == x.base {
+			maps.Copy(x.pending, r.changes)
+			x.rev = r.rev
+		}
+		maps.Copy(x.announced, r.announced)
+		for key := range r.changes {
+			x.settle(key, r.rev)
 		}
 	})
 	if err != nil {
@@ -109,7 +117,7 @@ func (x *Index) init(tx *bbolt.Tx) error {
 		return fmt.Errorf("a key index of another layout")
 	}
 	x.rev, x.count = int64(binary.BigEndian.Uint64(b[8:])), int64(binary.BigEndian.Uint64(b[16:]))
-	return nil
+	return x.loadAnnounced(tx)
 }
 
 func (x *Index) putMeta(tx *bbolt.Tx) error {
@@ -123,18 +131,19 @@ func (x *Index) putMeta(tx *bbolt.Tx) error {
 func (x *Index) Rev() int64 { return x.rev }
 
 // Set records what is known of key now.
-func (x *Index) Set(key []byte, k Known) { x.change(string(key), &k) }
+func (x *Index) Set(key []byte, k Known) { x.change(string(key), &k, k.Mod) }
 
-// Delete forgets key.
-func (x *Index) Delete(key []byte) { x.change(string(key), nil) }
+// Delete forgets key, which was deleted at revision rev.
+func (x *Index) Delete(key []byte, rev int64) { x.change(string(key), nil, rev) }
 
 // change leaves out keys of more than 32 KiB, which the database cannot hold: a resync never says that one vanished.
-func (x *Index) change(key string, k *Known) {
+func (x *Index) change(key string, k *Known, rev int64) {
 	if len(key) > bbolt.MaxKeySize {
 		return
 	}
 	x.pending[key] = k
 	x.fresh = append(x.fresh, key)
+	x.settle(key, rev)
 }
 
 // Log writes what was recorded where it survives the death of this process, as the state at revision rev.
@@ -154,7 +163,7 @@ func (x *Index) Pending() int { return len(x.pending) }
 
 // Flush writes what was recorded, durably, as the state at revision rev.
 func (x *Index) Flush(rev int64) error {
-	if len(x.pending) == 0 && rev == x.rev {
+	if len(x.pending) == 0 && rev == x.rev && x.stored == (len(x.announced) > 0) {
 		return nil
 	}
 	count, was := x.count, x.rev
@@ -171,6 +180,9 @@ func (x *Index) Flush(rev int64) error {
 				return err
 			}
 		}
+		if err := x.storeAnnounced(tx); err != nil {
+			return err
+		}
 		x.rev = rev
 		return x.putMeta(tx)
 	})
@@ -178,6 +190,7 @@ func (x *Index) Flush(rev int64) error {
 		x.count, x.rev = count, was
 		return &WriteError{x.db.Path(), err}
 	}
+	x.stored = len(x.announced) > 0
 	clear(x.pending)
 	x.fresh, x.base = nil, rev
 	return x.log.clear()
@@ -252,11 +265,19 @@ func (x *Index) Get(key []byte) (k Known, ok bool, err error) {
 	return k, ok, err
 }
 
-// Page returns up to n entries in key order, from key from on; what waits for Flush is part of it.
+// Page returns up to n entries in key order, from key from on; what waits for Flush is part of it. A key that was only
+// announced is there too, with nothing known of it.
 func (x *Index) Page(from []byte, n int) ([]Entry, error) {
 	var page []Entry
+	unsure := map[string]*Known{}
 	err := x.db.View(func(tx *bbolt.Tx) error {
-		c := tx.Bucket(bucketKeys()).Cursor()
+		b := tx.Bucket(bucketKeys())
+		for key := range x.announced {
+			if !x.holds(b, key) {
+				unsure[key] = &Known{}
+			}
+		}
+		c := b.Cursor()
 		for k, v := c.Seek(from); k != nil && len(page) < n; k, v = c.Next() {
 			if _, waits := x.pending[string(k)]; waits {
 				continue
@@ -270,10 +291,12 @@ func (x *Index) Page(from []byte, n int) ([]Entry, error) {
 		return nil
 	})
 	full := len(page) == n
-	for k, p := range x.pending {
-		inside := !full || n > 0 && k <= string(page[n-1].Key)
-		if p != nil && k >= string(from) && inside {
-			page = append(page, Entry{[]byte(k), *p})
+	for _, more := range []map[string]*Known{x.pending, unsure} {
+		for k, p := range more {
+			inside := !full || n > 0 && k <= string(page[n-1].Key)
+			if p != nil && k >= string(from) && inside {
+				page = append(page, Entry{[]byte(k), *p})
+			}
 		}
 	}
 	slices.SortFunc(page, func(a, b Entry) int { return bytes.Compare(a.Key, b.Key) })

@@ -27,7 +27,7 @@ func TestIndexAgainstAMap(t *testing.T) {
 			x.Set([]byte(key), k)
 			now[key] = k
 		case n < 96:
-			x.Delete([]byte(key))
+			x.Delete([]byte(key), int64(i))
 			delete(now, key)
 		case n < 99:
 			rev++

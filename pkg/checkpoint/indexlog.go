@@ -12,8 +12,8 @@ import (
 // process that is killed loses nothing, so that the index is never behind its checkpoint when a compaction has taken the
 // events in between away. Only the machine's power can take the log's end.
 //
-// A record is its checksum, its length, the revision of the database that it continues, its own revision, and the keys
-// changed since the record before it.
+// A record is its checksum, its length, the revision of the database that it continues, its own revision, and keys: those
+// changed since the record before it, or those of events that the handler is about to get.
 type indexLog struct {
 	file *os.File
 }
@@ -29,20 +29,53 @@ func openIndexLog(path string) (*indexLog, error) {
 	return &indexLog{f}, nil
 }
 
+// What a record says of a key.
+const (
+	keyDeleted byte = iota
+	keySet
+	keyAnnounced
+)
+
+// record is what was read back of one.
+type record struct {
+	base, rev int64
+	changes   map[string]*Known // nil: deleted
+	announced map[string]int64  // the revisions of their events
+}
+
 // append writes one record; pending holds what is known of the keys named.
 func (l *indexLog) append(base, rev int64, keys []string, pending map[string]*Known) error {
-	b := make([]byte, recordHead, 256)
-	b = binary.BigEndian.AppendUint64(b, uint64(base))
-	b = binary.BigEndian.AppendUint64(b, uint64(rev))
+	b := beginRecord(base, rev)
 	for _, key := range keys {
 		b = binary.AppendUvarint(b, uint64(len(key)))
 		b = append(b, key...)
 		if k := pending[key]; k != nil {
-			b = append(append(b, 1), k.encode()...)
+			b = append(append(b, keySet), k.encode()...)
 		} else {
-			b = append(b, 0)
+			b = append(b, keyDeleted)
 		}
 	}
+	return l.write(b)
+}
+
+// announce writes one record of keys of which the handler is about to hear.
+func (l *indexLog) announce(base, rev int64, keys []string, revs map[string]int64) error {
+	b := beginRecord(base, rev)
+	for _, key := range keys {
+		b = binary.AppendUvarint(b, uint64(len(key)))
+		b = append(append(b, key...), keyAnnounced)
+		b = binary.BigEndian.AppendUint64(b, uint64(revs[key]))
+	}
+	return l.write(b)
+}
+
+func beginRecord(base, rev int64) []byte {
+	b := make([]byte, recordHead, 256)
+	b = binary.BigEndian.AppendUint64(b, uint64(base))
+	return binary.BigEndian.AppendUint64(b, uint64(rev))
+}
+
+func (l *indexLog) write(b []byte) error {
 	body := b[recordHead:]
 	binary.BigEndian.PutUint32(b, crc32.Checksum(body, crc32.MakeTable(crc32.Castagnoli)))
 	binary.BigEndian.PutUint32(b[4:], uint32(len(body)))
@@ -53,7 +86,7 @@ func (l *indexLog) append(base, rev int64, keys []string, pending map[string]*Kn
 }
 
 // replay hands every whole record to see, oldest first, and cuts off what comes behind the last one.
-func (l *indexLog) replay(see func(base, rev int64, changes map[string]*Known)) error {
+func (l *indexLog) replay(see func(record)) error {
 	all, err := io.ReadAll(l.file)
 	if err != nil {
 		return &WriteError{l.file.Name(), err}
@@ -64,11 +97,11 @@ func (l *indexLog) replay(see func(base, rev int64, changes map[string]*Known)) 
 		if n == 0 {
 			break
 		}
-		base, rev, changes, err := decodeRecord(body)
+		r, err := decodeRecord(body)
 		if err != nil {
 			break
 		}
-		see(base, rev, changes)
+		see(r)
 		rest, whole = rest[n:], whole+n
 	}
 	if whole == len(all) {
@@ -98,33 +131,35 @@ func nextRecord(b []byte) (body []byte, n int) {
 
 var errRecord = errors.New("a damaged record in the key index's log")
 
-func decodeRecord(b []byte) (base, rev int64, changes map[string]*Known, err error) {
+func decodeRecord(b []byte) (record, error) {
 	if len(b) < 16 {
-		return 0, 0, nil, errRecord
+		return record{}, errRecord
 	}
-	base, rev, b = int64(binary.BigEndian.Uint64(b)), int64(binary.BigEndian.Uint64(b[8:])), b[16:]
-	changes = map[string]*Known{}
+	r := record{changes: map[string]*Known{}, announced: map[string]int64{}}
+	r.base, r.rev, b = int64(binary.BigEndian.Uint64(b)), int64(binary.BigEndian.Uint64(b[8:])), b[16:]
 	for len(b) > 0 {
 		size, n := binary.Uvarint(b)
 		if n <= 0 || size >= uint64(len(b)-n) { // the byte behind the key is there too
-			return 0, 0, nil, errRecord
+			return record{}, errRecord
 		}
-		key, set := string(b[n:n+int(size)]), b[n+int(size)] == 1
+		key, what := string(b[n:n+int(size)]), b[n+int(size)]
 		b = b[n+int(size)+1:]
-		changes[key] = nil
-		if !set {
-			continue
+		switch {
+		case what == keyDeleted:
+			r.changes[key] = nil
+		case what == keyAnnounced && len(b) >= 8:
+			r.announced[key], b = int64(binary.BigEndian.Uint64(b)), b[8:]
+		case what == keySet && len(b) >= knownBytes:
+			k, err := decodeKnown(b[:knownBytes])
+			if err != nil {
+				return record{}, err
+			}
+			r.changes[key], b = &k, b[knownBytes:]
+		default:
+			return record{}, errRecord
 		}
-		if len(b) < knownBytes {
-			return 0, 0, nil, errRecord
-		}
-		k, err := decodeKnown(b[:knownBytes])
-		if err != nil {
-			return 0, 0, nil, err
-		}
-		changes[key], b = &k, b[knownBytes:]
 	}
-	return base, rev, changes, nil
+	return r, nil
 }
 
 func (l *indexLog) clear() error {

@@ -46,14 +46,16 @@ type survey struct {
 	changed int64 // keys modified since, at most smallChange+1
 	created int64 // of those, how many the index does not know
 	full    bool  // another history: revisions prove nothing
+	// announced keys may be known to the handler, and prove nothing by their number.
+	announced int64
 }
 
 // choose plans a resync. A range whose known keys plus the new ones are exactly its keys has lost none.
 func (s survey) choose() plan {
 	if s.full || s.changed > smallChange {
-		return plan{list: s.known > 0}
+		return plan{list: s.known+s.announced > 0}
 	}
-	return plan{byRevision: true, list: s.known+s.created != s.count}
+	return plan{byRevision: true, list: s.announced > 0 || s.known+s.created != s.count}
 }
 
 // page sizes the next page of values: about pageBytes, whatever the values' sizes.

@@ -17,6 +17,9 @@ import (
 type Index interface {
 	// Len returns the number of keys.
 	Len() int64
+	// Announced returns how many further keys the handler may know of: it was given their events, and did not say that it
+	// handled them. Page has them, with nothing known of them; Get has not.
+	Announced() int64
 	// Get returns what is known of a key.
 	Get(key []byte) (Known, bool, error)
 	// Page returns up to n entries in key order, from key from on.
@@ -28,6 +31,9 @@ type NoIndex struct{}
 
 // Len returns 0.
 func (NoIndex) Len() int64 { return 0 }
+
+// Announced returns 0.
+func (NoIndex) Announced() int64 { return 0 }
 
 // Get knows nothing.
 func (NoIndex) Get([]byte) (Known, bool, error) { return Known{}, false, nil }
@@ -89,7 +95,7 @@ func (r *Resync) once(ctx context.Context, attempt int) error {
 	if err := r.begin(ctx, resp.Header); err != nil {
 		return err
 	}
-	s := survey{known: r.Index.Len(), count: resp.Count, full: r.Full || r.From <= 0}
+	s := survey{known: r.Index.Len(), announced: r.Index.Announced(), count: resp.Count, full: r.Full || r.From <= 0}
 	if !s.full {
 		if s.changed, s.created, err = r.survey(ctx); err != nil {
 			return err
