@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -195,6 +196,9 @@ func newCheckpointRm(g *globals) *cobra.Command {
 				defer file.Close()
 			}
 			if err := os.Remove(path); err != nil {
+				return err
+			}
+			if err := os.Remove(horizonsPath(path)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return err
 			}
 			return checkpoint.RemoveIndex(indexPath(path))

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -13,15 +14,20 @@ import (
 	"github.com/etcdx/etcdx/pkg/watch"
 )
 
-const compactCheckHelp = `Says whether a checkpoint can still be resumed without a resync.
+const compactCheckHelp = `Says whether a checkpoint can still be resumed without a resync, and for how long.
 
 It compares the checkpoint's revision with the cluster's compaction horizon, which it
-learns without any right but that to watch the range, and estimates from earlier
-observations when the horizon will pass the checkpoint. It changes nothing in etcd, and
+learns without any right but that to watch the range. It changes nothing in etcd, and
 reads a checkpoint that is in use.
 
-It exits with 75 when the margin is below --min-margin. With --nagios: 0 OK, 1 WARNING, 2 CRITICAL,
-3 UNKNOWN.`
+Every call, and a running watch, also remembers beside the checkpoint what it saw of
+the cluster's compactions. As soon as two of them were seen to happen, it foretells
+when the checkpoint will be compacted if it does not move; before that it says that
+it does not know.
+
+It exits with 75 when the margin is below --min-margin, or the time left below --warning.
+With --nagios: 0 OK, 1 WARNING, 2 CRITICAL (compacted, or the time left is below
+--critical), 3 UNKNOWN.`
 
 func newCompactCheck(g *globals) *cobra.Command {
 	var o compactCheckOptions
@@ -29,7 +35,7 @@ func newCompactCheck(g *globals) *cobra.Command {
 		Use:     "compact-check <checkpoint>",
 		Short:   "Says whether a checkpoint can still be resumed, and for how long",
 		Long:    compactCheckHelp,
-		Example: "  etcdx compact-check orders\n  etcdx compact-check orders --nagios --min-margin 10000",
+		Example: "  etcdx compact-check orders\n  etcdx compact-check orders --nagios --warning 1h --critical 10m",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			path, err := g.checkpointPath(args[0])
@@ -39,18 +45,25 @@ func newCompactCheck(g *globals) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if o.critical > o.warning && cmd.Flags().Changed("warning") {
+				return badArgs("--critical must not be longer than --warning")
+			}
+			o.warning = max(o.warning, o.critical)
 			return o.run(cmd.Context(), g, args[0], path)
 		},
 	}
 	cmd.Flags().Int64Var(&o.minMargin, "min-margin", 0, "Warn when fewer revisions than this lie between the horizon and the checkpoint")
+	cmd.Flags().DurationVar(&o.warning, "warning", 0, "Warn when the checkpoint is expected to be compacted within this time")
+	cmd.Flags().DurationVar(&o.critical, "critical", 0, "With --nagios: critical when it is expected to be compacted within this time")
 	cmd.Flags().BoolVar(&o.nagios, "nagios", false, "Print one line and exit as a Nagios plugin does")
 	cmd.Flags().BoolVar(&o.prom, "prom", false, "Print metrics in Prometheus' text format")
 	return cmd
 }
 
 type compactCheckOptions struct {
-	minMargin    int64
-	nagios, prom bool
+	minMargin         int64
+	warning, critical time.Duration
+	nagios, prom      bool
 }
 
 // compactCheckRecord is what compact-check finds.
@@ -65,6 +78,14 @@ type compactCheckRecord struct {
 	Behind     int64  `json:"behind_revisions"` // between checkpoint and the present
 	// MarginSeconds is how long ago the cluster was where the horizon is now, seen from the checkpoint; null: unknown.
 	MarginSeconds *float64 `json:"margin_seconds"`
+	// Compactions is how many compactions were seen to happen; from two on it is known how far apart they are, and when the
+	// checkpoint will be lost if it does not move: by which one from now, at what time, and how long that is. null: unknown.
+	Compactions     int        `json:"compactions_seen"`
+	IntervalSeconds *float64   `json:"compaction_interval_seconds"`
+	LostBy          *int64     `json:"lost_by_compaction"`
+	LostAt          *time.Time `json:"lost_at"`
+	LeftSeconds     *float64   `json:"left_seconds"`
+
 	Resume        string   `json:"resume"` // what resume would do
 	Why           string   `json:"why,omitempty"`
 }
@@ -75,7 +96,7 @@ func (o compactCheckOptions) run(ctx context.Context, g *globals, name, path str
 	s, err := checkpoint.Read(checkpoint.OS{}, path)
 	if err == nil {
 		var r compactCheckRecord
-		r, err = o.check(ctx, g, s)
+		r, err = o.check(ctx, g, s, horizonsPath(path))
 		r.Schema, r.Checkpoint = schemaCompactCheck, name
 		if r.Verdict != "" {
 			return o.print(g, r, err)
@@ -88,8 +109,9 @@ func (o compactCheckOptions) run(ctx context.Context, g *globals, name, path str
 	return err
 }
 
-// check asks the cluster. The record's verdict is empty if it did not answer.
-func (o compactCheckOptions) check(ctx context.Context, g *globals, s checkpoint.State) (compactCheckRecord, error) {
+// check asks the cluster, and adds what it saw to the file of its compactions. The record's verdict is empty if it did not
+// answer.
+func (o compactCheckOptions) check(ctx context.Context, g *globals, s checkpoint.State, horizons string) (compactCheckRecord, error) {
 	var spec watchSpec
 	if err := json.Unmarshal(s.Spec, &spec); err != nil {
 		return compactCheckRecord{}, err
@@ -121,10 +143,30 @@ func (o compactCheckOptions) check(ctx context.Context, g *globals, s checkpoint
 	case err != nil:
 		return compactCheckRecord{}, err
 	}
-	if r.Horizon, err = w.Horizon(ctx); err != nil {
+	saw, err := observe(ctx, w, horizons)
+	if err != nil {
 		return compactCheckRecord{}, err
 	}
+	r.Horizon = saw.horizon
+	r.foretell(saw.cadence, time.Now())
 	return o.judge(r, s, spec)
+}
+
+// foretell fills in what follows from the compactions seen so far.
+func (r *compactCheckRecord) foretell(c watch.Cadence, now time.Time) {
+	r.Compactions = c.Compactions
+	if !c.Known() {
+		return
+	}
+	r.IntervalSeconds = new(c.Every.Seconds())
+	if at, by, ok := c.Loss(r.Revision, now); ok {
+		r.LostBy, r.LostAt, r.LeftSeconds = &by, new(at.UTC().Round(time.Millisecond)), new(at.Sub(now).Seconds())
+	}
+}
+
+// within says whether the checkpoint is expected to be lost before d has passed. What is not known alarms nobody.
+func (r compactCheckRecord) within(d time.Duration) bool {
+	return d > 0 && r.LeftSeconds != nil && *r.LeftSeconds < d.Seconds()
 }
 
 // judge fills in margins and verdict.
@@ -146,7 +188,7 @@ func (o compactCheckOptions) judge(r compactCheckRecord, s checkpoint.State, spe
 			r.Resume = "refuse"
 		}
 		return r, &watch.CompactedError{Wanted: r.Revision, Oldest: r.Horizon}
-	case r.Margin < o.minMargin:
+	case r.Margin < o.minMargin || r.within(o.warning):
 		r.Verdict, r.Resume = "at-risk", fmt.Sprintf("continue after revision %d", r.Revision)
 		return r, codeError{code: exitBusy}
 	default:
@@ -169,18 +211,16 @@ func (o compactCheckOptions) print(g *globals, r compactCheckRecord, err error) 
 	switch {
 	case o.nagios:
 		word, code := nagios(r.Verdict)
-		fmt.Fprintf(out, "ETCDX %s - %s | margin=%d;%d;0 behind=%d\n", word, r.summary(), r.Margin, o.minMargin, r.Behind)
+		if r.Verdict == "at-risk" && r.within(o.critical) {
+			word, code = "CRITICAL", 2
+		}
+		fmt.Fprintf(out, "ETCDX %s - %s | margin=%d;%d;0 behind=%d left=%s\n", word, r.summary(), r.Margin, o.minMargin, r.Behind, o.leftData(r))
 		if code == 0 {
 			return nil
 		}
 		return codeError{code: code}
 	case o.prom:
-		safe := 0
-		if err == nil || errors.As(err, new(codeError)) {
-			safe = 1
-		}
-		fmt.Fprintf(out, "etcdx_checkpoint_resumable{checkpoint=%q} %d\netcdx_checkpoint_margin_revisions{checkpoint=%q} %d\netcdx_checkpoint_behind_revisions{checkpoint=%q} %d\netcdx_compact_revision{checkpoint=%q} %d\n",
-			r.Checkpoint, safe, r.Checkpoint, r.Margin, r.Checkpoint, r.Behind, r.Checkpoint, r.Horizon)
+		fmt.Fprint(out, r.prometheus(err == nil || errors.As(err, new(codeError))))
 		return err
 	case g.asJSON():
 		if printErr := printJSON(out, r); printErr != nil {
@@ -190,15 +230,74 @@ func (o compactCheckOptions) print(g *globals, r compactCheckRecord, err error) 
 	}
 	fmt.Fprintf(out, "verdict   %s\ncheckpoint revision  %d\ncompact revision     %d\ncurrent revision     %d\nmargin    %d revisions%s\nbehind    %d revisions\n",
 		r.Verdict, r.Revision, r.Horizon, r.Current, r.Margin, inTime(r.MarginSeconds), r.Behind)
+	fmt.Fprintf(out, "forecast  %s\n", r.forecast())
 	fmt.Fprintf(out, "resume    would %s\n", r.Resume)
 	return err
+}
+
+// forecast says when the checkpoint will be lost, for people.
+func (r compactCheckRecord) forecast() string {
+	if r.LeftSeconds == nil {
+		return fmt.Sprintf("unknown: %d of the 2 compactions that it takes were seen", r.Compactions)
+	}
+	every := seconds(*r.IntervalSeconds)
+	switch *r.LostBy {
+	case 0:
+		return fmt.Sprintf("lost already (a compaction every %v)", every)
+	case 1:
+		return fmt.Sprintf("lost in about %v, by the next compaction (one every %v), if it does not move", seconds(*r.LeftSeconds), every)
+	}
+	return fmt.Sprintf("lost in about %v, by compaction %d from now (one every %v), if it does not move", seconds(*r.LeftSeconds), *r.LostBy, every)
+}
+
+// seconds rounds to what is worth reading.
+func seconds(s float64) time.Duration {
+	d := time.Duration(s * float64(time.Second))
+	if d < 10*time.Second {
+		return d.Round(100 * time.Millisecond)
+	}
+	return d.Round(time.Second)
+}
+
+// leftData is the time left as a plugin's performance data: U is a value that is not known.
+func (o compactCheckOptions) leftData(r compactCheckRecord) string {
+	if r.LeftSeconds == nil {
+		return "U"
+	}
+	return fmt.Sprintf("%.0fs;%.0f:;%.0f:", *r.LeftSeconds, o.warning.Seconds(), o.critical.Seconds())
+}
+
+// prometheus renders the record in Prometheus' text format; what is not known is left out.
+func (r compactCheckRecord) prometheus(resumable bool) string {
+	var b strings.Builder
+	metric := func(name string, value float64) { fmt.Fprintf(&b, "%s{checkpoint=%q} %.15g\n", name, r.Checkpoint, value) }
+	safe := 0.0
+	if resumable {
+		safe = 1
+	}
+	metric("etcdx_checkpoint_resumable", safe)
+	metric("etcdx_checkpoint_margin_revisions", float64(r.Margin))
+	metric("etcdx_checkpoint_behind_revisions", float64(r.Behind))
+	metric("etcdx_compact_revision", float64(r.Horizon))
+	metric("etcdx_compactions_seen", float64(r.Compactions))
+	if r.IntervalSeconds != nil {
+		metric("etcdx_compaction_interval_seconds", *r.IntervalSeconds)
+	}
+	if r.LeftSeconds != nil {
+		metric("etcdx_checkpoint_left_seconds", *r.LeftSeconds)
+	}
+	return b.String()
 }
 
 func (r compactCheckRecord) summary() string {
 	if r.Why != "" {
 		return r.Why
 	}
-	return fmt.Sprintf("%s: checkpoint %s at revision %d, compaction at %d, %d revisions of margin", r.Verdict, r.Checkpoint, r.Revision, r.Horizon, r.Margin)
+	text := fmt.Sprintf("%s: checkpoint %s at revision %d, compaction at %d, %d revisions of margin", r.Verdict, r.Checkpoint, r.Revision, r.Horizon, r.Margin)
+	if r.LeftSeconds != nil && r.Margin >= 0 {
+		text += fmt.Sprintf(", lost in about %v if it does not move", seconds(*r.LeftSeconds))
+	}
+	return text
 }
 
 func inTime(seconds *float64) string {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/etcdx/etcdx/pkg/checkpoint"
 	"github.com/etcdx/etcdx/pkg/child"
 )
 
@@ -34,57 +35,73 @@ type stretch struct {
 }
 
 func (h *coprocess) handle(ctx context.Context, groups []group, acked func(int) error) error {
-	done := 0
+	done, tries := 0, 0
+	upTo := func(n int) error { done, tries = n, 0; return acked(n) }
 	for done < len(groups) {
 		if len(groups[done].events) == 0 && groups[done].control == nil {
-			done++
-			if err := acked(done); err != nil {
+			if err := upTo(done + 1); err != nil {
 				return err
 			}
 			continue
 		}
-		lines, err := groups[done].lines(nil)
-		if err != nil {
+		at := done
+		err := h.try(ctx, groups[at:], func(n int) error { return upTo(at + n) })
+		if err == nil || as[*handlerError](err) || as[*checkpoint.WriteError](err) {
 			return err
 		}
-		err = h.retry.do(ctx, groups[done].name(), lines, func() error {
-			n, err := h.try(ctx, groups[done:], func(n int) error { return acked(done + n) })
-			done += n
-			if done == len(groups) {
-				return nil
-			}
-			return err
-		})
+		tries++
+		lines, lerr := groups[done].lines(nil)
+		if lerr != nil {
+			return lerr
+		}
+		gaveUp, err := h.retry.after(ctx, tries, groups[done].name(), lines, err)
+		if err == nil && gaveUp {
+			err = upTo(done + 1)
+		}
 		if err != nil {
 			return err
-		}
-		if done < len(groups) { // given up: skipped or dead-lettered
-			done++
-			if err := acked(done); err != nil {
-				return err
-			}
 		}
 	}
 	return nil
 }
 
-// try sends groups to a running coprocess and waits until it acknowledged them. It returns how many it did.
-func (h *coprocess) try(ctx context.Context, groups []group, acked func(int) error) (int, error) {
+// try sends groups to a running coprocess and waits until it acknowledged them all. One that asks for something again
+// keeps running; one that breaks the protocol, or ends, does not.
+func (h *coprocess) try(ctx context.Context, groups []group, acked func(int) error) error {
 	if err := h.start(); err != nil {
-		return 0, err
+		return err
 	}
-	first := h.sent + 1
+	b := batch{groups: groups, first: h.sent + 1}
+	h.sent += int64(len(groups))
 	wrote := make(chan error, 1)
-	go func() { wrote <- h.send(groups, first) }()
-	n, err := h.collect(ctx, len(groups), first, acked)
+	go func() { wrote <- h.send(groups, b.first) }()
+	err := h.collect(ctx, b, acked)
+	if as[*nackError](err) {
+		// The rest of what was sent has to be out before it is sent again.
+		select {
+		case werr := <-wrote:
+			if werr == nil {
+				return err
+			}
+			wrote <- werr
+		case gone := <-h.done:
+			h.done <- gone
+		case <-ctx.Done():
+		}
+	}
 	if err != nil {
 		h.stop() // lets a blocked write go
 	}
 	if werr := <-wrote; err == nil && werr != nil {
 		err = werr
 	}
-	h.sent = first + int64(len(groups)) - 1
-	return n, err
+	return err
+}
+
+// batch is what was sent at once: groups whose seq begins at first.
+type batch struct {
+	groups []group
+	first  int64
 }
 
 func (h *coprocess) send(groups []group, seq int64) error {
@@ -104,44 +121,52 @@ func (h *coprocess) send(groups []group, seq int64) error {
 	return w.Flush()
 }
 
-// collect reads answers until all of total groups, the first of which has the number first, are acknowledged.
-func (h *coprocess) collect(ctx context.Context, total int, first int64, acked func(int) error) (int, error) {
-	n := 0
-	for n < total {
+// collect reads answers until every group of b is acknowledged or given up.
+func (h *coprocess) collect(ctx context.Context, b batch, acked func(int) error) error {
+	for n := 0; n < len(b.groups); {
 		var a answer
 		select {
 		case a = <-h.acks:
 		case err := <-h.done:
 			h.done <- err
-			return n, fmt.Errorf("the coprocess ended before it acknowledged everything: %w", cmpErr(err, errors.New("exit status 0")))
+			return fmt.Errorf("the coprocess ended before it acknowledged everything: %w", cmpErr(err, errors.New("exit status 0")))
 		case <-ctx.Done():
-			return n, context.Cause(ctx)
+			return context.Cause(ctx)
 		}
-		switch {
-		case a.bad != nil:
-			return n, a.bad
-		case a.Ack != nil:
-			upTo, err := a.upTo(first, total)
-			if err != nil {
-				return n, err
-			}
-			if upTo <= n {
-				continue
-			}
+		upTo, err := b.apply(a, n, h.retry)
+		if err != nil {
+			return err
+		}
+		if upTo > n {
 			if err := acked(upTo); err != nil {
-				return n, err
+				return err
 			}
 			n = upTo
-		case a.Nack != nil:
-			select {
-			case <-time.After(a.pause()):
-			case <-ctx.Done():
-				return n, context.Cause(ctx)
-			}
-			return n, fmt.Errorf("the coprocess asked for %d again: %s", *a.Nack, a.Reason)
-		case a.Reject != nil:
-			return n, &rejectedError{a.Reason}
 		}
+	}
+	return nil
+}
+
+// apply returns how many groups are done with after answer a, n having been before. What a says of an earlier batch, or of
+// what it acknowledged already, is old news.
+func (b batch) apply(a answer, n int, r retry) (int, error) {
+	next := b.first + int64(n)
+	switch {
+	case a.bad != nil:
+		return n, a.bad
+	case a.Ack != nil:
+		upTo, err := a.upTo(b.first, len(b.groups))
+		return max(n, upTo), err
+	case a.Nack != nil && *a.Nack >= next:
+		return n, &nackError{seq: *a.Nack, reason: a.Reason, after: a.pause()}
+	case a.Reject != nil && *a.Reject > next:
+		return n, fmt.Errorf("the coprocess rejected %d before it acknowledged %d", *a.Reject, next)
+	case a.Reject != nil && *a.Reject == next:
+		lines, err := b.groups[n].lines(nil)
+		if err == nil {
+			err = r.giveUp(b.groups[n].name(), lines, &rejectedError{a.Reason})
+		}
+		return n + 1, err
 	}
 	return n, nil
 }

@@ -28,13 +28,14 @@ type keptWatch struct {
 
 // run watches until the watch cannot go on or ctx ends, and records what was handled.
 func (k keptWatch) run(ctx context.Context) error {
-	s := &sink{file: k.file, state: k.file.State(), stats: newWatchStats()}
+	s := &sink{file: k.file, state: k.file.State()}
+	s.stats = newWatchStats(s.state.Rev, s.state.Updated)
 	s.state.Writer = thisWriter()
 	s.state.Spec, _ = json.Marshal(k.spec)
 	s.handled, s.fed = s.state.Rev, s.state.Rev
 	keep := &watch.Keep{
 		Index: watch.NoIndex{}, OnCompacted: watch.Policy(k.spec.OnCompacted), OnRegression: watch.Policy(k.spec.OnRegression),
-		VerifyEvery: k.spec.VerifyEvery, Deliver: s.deliver,
+		VerifyEvery: k.spec.VerifyEvery, Deliver: s.deliver, Live: s.stats.live,
 	}
 	// Put before anything else is done: whoever finds the file in use can then be told by whom.
 	if err := k.file.Put(s.state); err != nil {
@@ -63,7 +64,8 @@ func (k keptWatch) open(s *sink, keep *watch.Keep) error {
 		Config: watch.Config{
 			Range: k.spec.watchRange(), PrevKV: k.spec.PrevKV, ProgressNotify: true, Fragment: true, QueueBytes: k.spec.QueueMiB << 20,
 			ProgressEvery: progressEvery, StallAfter: stallAfter, Debounce: k.spec.Debounce, Notice: k.g.notice,
-			Idle: watch.Idle{Mode: watch.IdleMode(k.spec.IdleAdvance), After: k.spec.IdleAfter, Lag: k.spec.IdleLag},
+			Idle:        watch.Idle{Mode: watch.IdleMode(k.spec.IdleAdvance), After: k.spec.IdleAfter, Lag: k.spec.IdleLag},
+			Compactions: func() time.Duration { return s.stats.read().cadence.Shortest },
 		},
 		Source: watchSource{c}, KV: c,
 	}
@@ -97,6 +99,11 @@ func (k keptWatch) follow(ctx context.Context, s *sink, keep *watch.Keep) error 
 	defer stop()
 	beside.Go(func() { s.tick(clocks) })
 	beside.Go(func() { k.show(clocks, s.stats) })
+	look := observer{
+		w:    &watch.Watcher{Config: watch.Config{Range: keep.Range}, Source: keep.Source, KV: keep.KV},
+		path: horizonsPath(k.file.Path()), sink: s,
+	}
+	beside.Go(func() { look.run(clocks) })
 	var release func()
 	s.work, release = graceful(ctx, k.spec.Grace)
 	s.stopping = ctx.Done()

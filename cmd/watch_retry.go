@@ -46,28 +46,39 @@ const exitReject = 65 // of a handler: these events will never do
 
 // do runs try. lines is what the handler was given. A nil error means that the events are done with.
 func (r retry) do(ctx context.Context, name string, lines []byte, try func() error) error {
-	var err error
 	for n := 1; ; n++ {
-		if err = try(); err == nil {
+		err := try()
+		if err == nil {
 			return nil
 		}
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
+		if gaveUp, err := r.after(ctx, n, name, lines, err); gaveUp || err != nil {
+			return err
 		}
-		if r.hopeless(err) || r.attempts > 0 && n >= r.attempts {
-			return r.giveUp(name, lines, err)
-		}
-		if r.stopped() {
-			return errStopping
-		}
-		wait := min(r.first<<min(n-1, 20), r.most)
-		wait = wait/2 + rand.N(wait/2+1)
-		r.notice(fmt.Sprintf("handler failed at %s (%v): trying again in %v", name, err, wait.Round(time.Millisecond)))
-		select {
-		case <-time.After(wait):
-		case <-r.stopping():
-			return errStopping
-		}
+	}
+}
+
+// after decides what follows on attempt n, which failed with err: it gives up, or waits until it is time for the next one.
+func (r retry) after(ctx context.Context, n int, name string, lines []byte, err error) (gaveUp bool, _ error) {
+	if ctx.Err() != nil {
+		return false, context.Cause(ctx)
+	}
+	if r.hopeless(err) || r.attempts > 0 && n >= r.attempts {
+		return true, r.giveUp(name, lines, err)
+	}
+	if r.stopped() {
+		return false, errStopping
+	}
+	wait := min(r.first<<min(n-1, 20), r.most)
+	wait = wait/2 + rand.N(wait/2+1)
+	if e, ok := errors.AsType[*nackError](err); ok {
+		wait = max(wait, e.after)
+	}
+	r.notice(fmt.Sprintf("handler failed at %s (%v): trying again in %v", name, err, wait.Round(time.Millisecond)))
+	select {
+	case <-time.After(wait):
+		return false, nil
+	case <-r.stopping():
+		return false, errStopping
 	}
 }
 
@@ -109,4 +120,24 @@ func appendDurably(path string, lines []byte) error {
 // rejectedError is a coprocess's word that it will never take a revision.
 type rejectedError struct{ reason string }
 
-func (e *rejectedError) Error() string { return "rejected: " + e.reason }
+func (e *rejectedError) Error() string {
+	if e.reason == "" {
+		return "rejected"
+	}
+	return "rejected: " + e.reason
+}
+
+// nackError is a coprocess's word that it wants a revision once more.
+type nackError struct {
+	seq    int64
+	reason string
+	after  time.Duration
+}
+
+func (e *nackError) Error() string {
+	text := fmt.Sprintf("the coprocess asked for %d again", e.seq)
+	if e.reason != "" {
+		text += ": " + e.reason
+	}
+	return text
+}

@@ -94,6 +94,7 @@ func (s *sink) arrive(it watch.Item) error {
 	if s.failed != nil {
 		return s.failed
 	}
+	s.stats.saw(it.Header.GetRevision())
 	s.state.MemberID = it.Header.GetMemberId()
 	s.state.Term = max(s.state.Term, it.Header.GetRaftTerm())
 	if it.Kind != watch.SyncBegin {
@@ -227,10 +228,17 @@ func (s *sink) put() error {
 	return s.file.Put(s.state)
 }
 
+// sample notes that the cluster was at revision rev at time t, and returns what is known of that kind.
+func (s *sink) sample(t time.Time, rev int64) []watch.Point {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.state.AddSample(t, rev)
+	return append(points(s.state.Samples), watch.Point{At: t, Rev: rev})
+}
+
 // flush makes index and checkpoint durable. Each carries its own position: an index that is older than the checkpoint is
 // fed again from there, and inside a resync, whose parts are no revision's state, it keeps the position from before.
 func (s *sink) flush() error {
-	s.state.AddSample(time.Now(), s.state.Rev)
 	if s.index != nil {
 		rev := s.fed
 		if s.state.Phase != phaseLive {

@@ -4,48 +4,67 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
+
+	"github.com/etcdx/etcdx/pkg/watch"
 )
 
 // watchStats counts what a watch does, for the status line, the metrics and systemd.
 type watchStats struct {
-	mu      sync.Mutex
-	started time.Time
-	events  int64
-	rev     int64
-	moved   time.Time
+	mu  sync.Mutex
+	now snapshot
 }
 
-func newWatchStats() *watchStats { return &watchStats{started: time.Now()} }
+// newWatchStats begins at the position rev, which was saved at the time given.
+func newWatchStats(rev int64, saved time.Time) *watchStats {
+	return &watchStats{now: snapshot{rev: rev, moved: saved, horizon: -1}}
+}
 
 // handled notes that n events were handled, and the position after them; 0: none.
 func (s *watchStats) handled(n int, rev int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.events += int64(n)
+	s.now.events += int64(n)
 	if rev > 0 {
-		s.rev, s.moved = rev, time.Now()
+		s.now.rev, s.now.moved = rev, time.Now()
 	}
 }
 
-// snapshot is the counters at one time.
-type snapshot struct {
-	events, rev int64
-	moved       time.Time
+// saw notes that the cluster was at revision head.
+func (s *watchStats) saw(head int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.now.head = max(s.now.head, head)
+}
+
+// compacted notes the horizon, how compactions follow each other, and when which revision was current.
+func (s *watchStats) compacted(horizon int64, c watch.Cadence, points []watch.Point) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.now.horizon, s.now.cadence, s.now.points = horizon, c, points
+}
+
+// live notes that the watch has begun.
+func (s *watchStats) live() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.now.live = true
 }
 
 func (s *watchStats) read() snapshot {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return snapshot{s.events, s.rev, s.moved}
+	now := s.now
+	now.at = time.Now()
+	return now
 }
 
 // show keeps metrics file, terminal and systemd up to date, until ctx ends.
 func (k keptWatch) show(ctx context.Context, stats *watchStats) {
-	// Not READY yet: a unit is ready when its watch is, which the first position shows.
 	watchdog, err := daemon.SdWatchdogEnabled(false)
 	if err != nil || watchdog <= 0 {
 		watchdog = 0
@@ -54,58 +73,86 @@ func (k keptWatch) show(ctx context.Context, stats *watchStats) {
 	if watchdog > 0 {
 		every = min(every, watchdog/3)
 	}
-	line := isTerminal(k.g.streams.Err)
+	var g gauge
+	line := statusLine{to: k.g.streams, on: isTerminal(k.g.streams.Err)}
 	ready := false
-	last := stats.read()
 	t := time.NewTicker(every)
 	defer t.Stop()
 	for {
 		select {
 		case <-t.C:
 		case <-ctx.Done():
-			k.metrics(stats.read())
+			k.metrics(g.read(stats.read()))
+			line.show("")
 			_, _ = daemon.SdNotify(false, daemon.SdNotifyStopping)
 			return
 		}
-		now := stats.read()
-		if now.rev > 0 && !ready {
+		now := g.read(stats.read())
+		if now.live && !ready {
 			ready = true
 			_, _ = daemon.SdNotify(false, daemon.SdNotifyReady)
 		}
 		if watchdog > 0 {
 			_, _ = daemon.SdNotify(false, daemon.SdNotifyWatchdog)
 		}
-		rate := float64(now.events-last.events) / every.Seconds()
-		_, _ = daemon.SdNotify(false, fmt.Sprintf("STATUS=revision %d, %d events, %.0f/s", now.rev, now.events, rate))
+		_, _ = daemon.SdNotify(false, "STATUS="+now.String())
 		k.metrics(now)
-		if line && now.events != last.events {
-			fmt.Fprintf(k.g.streams.Err, "\r\x1b[Ketcdx: revision %d, %d events, %.0f/s", now.rev, now.events, rate)
-		} else if line && last.events > 0 && now.events == last.events && rate == 0 {
-			fmt.Fprint(k.g.streams.Err, "\r\x1b[K")
+		if now.behind > 0 || now.rate > 0 {
+			line.show(now.String())
+		} else {
+			line.show("")
 		}
-		last = now
 	}
 }
 
+// statusLine is the last line of a terminal.
+type statusLine struct {
+	to Streams
+	on bool
+	up bool // something is shown
+}
+
+// show replaces what is shown; "" takes it away.
+func (l *statusLine) show(text string) {
+	if !l.on || text == "" && !l.up {
+		return
+	}
+	if l.up = text != ""; l.up {
+		text = "etcdx: " + text
+	}
+	fmt.Fprint(l.to.Err, "\r\x1b[K"+text)
+}
+
 // metrics writes the metrics file, whole or not at all. Failing to do so never stops a watch.
-func (k keptWatch) metrics(s snapshot) {
+func (k keptWatch) metrics(r reading) {
 	if k.spec.MetricsFile == "" {
 		return
 	}
-	name := filepath.Base(k.file.Path())
-	moved := int64(0)
-	if !s.moved.IsZero() {
-		moved = s.moved.Unix()
+	replacePublic(k.spec.MetricsFile, r.prometheus(filepath.Base(k.file.Path())))
+}
+
+// prometheus renders the reading in Prometheus' text format; what is not known is left out.
+func (r reading) prometheus(checkpoint string) string {
+	var b strings.Builder
+	metric := func(name, kind, help string, value float64) {
+		fmt.Fprintf(&b, "# HELP %s %s\n# TYPE %s %s\n%s{checkpoint=%q} %.15g\n", name, help, name, kind, name, checkpoint, value)
 	}
-	text := fmt.Sprintf(`# HELP etcdx_watch_events_total Events handled by this process.
-# TYPE etcdx_watch_events_total counter
-etcdx_watch_events_total{checkpoint=%q} %d
-# HELP etcdx_watch_revision Revision up to which every event is handled.
-# TYPE etcdx_watch_revision gauge
-etcdx_watch_revision{checkpoint=%q} %d
-# HELP etcdx_watch_moved_timestamp_seconds When the position last moved.
-# TYPE etcdx_watch_moved_timestamp_seconds gauge
-etcdx_watch_moved_timestamp_seconds{checkpoint=%q} %d
-`, name, s.events, name, s.rev, name, moved)
-	replacePublic(k.spec.MetricsFile, text)
+	metric("etcdx_watch_events_total", "counter", "Events handled by this process.", float64(r.events))
+	metric("etcdx_watch_revision", "gauge", "Revision up to which every event is handled.", float64(r.rev))
+	if !r.moved.IsZero() {
+		metric("etcdx_watch_moved_timestamp_seconds", "gauge", "When the position last moved.", float64(r.moved.Unix()))
+	}
+	if r.head > 0 {
+		metric("etcdx_watch_lag_revisions", "gauge", "Revisions between the position and the cluster's.", float64(r.behind))
+	}
+	if r.age >= 0 {
+		metric("etcdx_watch_lag_seconds", "gauge", "How long ago the cluster was at the position.", r.age.Seconds())
+	}
+	if r.horizon >= 0 {
+		metric("etcdx_watch_compact_revision", "gauge", "Revision of the cluster's last compaction.", float64(r.horizon))
+	}
+	if at, _, ok := r.cadence.Loss(r.rev, r.at); ok {
+		metric("etcdx_watch_loss_seconds", "gauge", "Until the position is compacted if it does not move.", at.Sub(r.at).Seconds())
+	}
+	return b.String()
 }

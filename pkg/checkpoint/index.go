@@ -39,9 +39,9 @@ type Index struct {
 	// the last such event; stored says that the database holds some.
 	announced map[string]int64
 	stored    bool
-	base    int64             // revision of the database
-	rev     int64             // of database and log together
-	count   int64             // of the database
+	base      int64 // revision of the database
+	rev       int64 // of database and log together
+	count     int64 // of the database
 }
 
 const (

@@ -25,13 +25,17 @@ type script struct {
 	rev     int64 // of Get
 	created func(*pb.WatchCreateRequest)
 	gets    func(key string, op clientv3.Op) *clientv3.GetResponse
+	members []Member // of each stream; none: an endpoint without a name, of that version
 }
 
 func (s *script) Stream(ctx context.Context, work func(context.Context, Member) error) error {
 	for {
-		err := work(ctx, Member{
-			Open: s.open, Version: func(context.Context) (string, error) { return s.version, nil },
-		})
+		m := Member{Version: func(context.Context) (string, error) { return s.version, nil }}
+		if len(s.members) > 0 {
+			m, s.members = s.members[0], s.members[1:]
+		}
+		m.Open = s.open
+		err := work(ctx, m)
 		if err == nil || ctx.Err() != nil {
 			return err
 		}
@@ -350,6 +354,87 @@ func TestFollowReshapesItsMessages(t *testing.T) {
 		items := follow(t, &Watcher{Source: s, KV: s, Config: Config{Range: allKeys(), Fragment: true}}, After(5), 6)
 		if len(delivered(items)) != len(many) || !slices.Equal(asked, []bool{false, true, false}) {
 			t.Errorf("%d events; fragments asked for: %v", len(delivered(items)), asked)
+		}
+	})
+}
+
+func TestWeakestVersionDecides(t *testing.T) {
+	for _, c := range []struct {
+		versions string
+		want     string
+	}{
+		{"3.7.3", "3.7.3"},
+		{"3.7.3 3.5.7 3.6.1", "3.5.7"},
+		{"3.7.3 3.5.8", "3.5.8"},
+		{"3.5.8 3.4.23", "3.4.23"},
+		{"3.6.0 nonsense", "nonsense"},
+		{"", ""},
+	} {
+		if got := weakest(strings.Fields(c.versions)); got != c.want {
+			t.Errorf("%q: %q decides, want %q", c.versions, got, c.want)
+		}
+	}
+}
+
+// A watch that has met an old member asks nobody for its progress, wherever it is now.
+func TestFollowTrustsNoProgressOfAMixedCluster(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var asked []bool
+		play := func(rev int64) func(context.Context, *rawStream) {
+			return func(_ context.Context, r *rawStream) {
+				r.say(created())
+				asked = append(asked, r.asked(time.Minute))
+				r.say(events(rev, false, ev(rev, "a")))
+			}
+		}
+		s := &script{streams: []func(context.Context, *rawStream){play(6), play(7), play(8)}, members: []Member{
+			member("new:2379", "3.7.3"), member("old:2379", "3.5.7"), member("new:2379", "3.7.3"),
+		}}
+		follow(t, &Watcher{Source: s, KV: s, Config: Config{Range: allKeys(), ProgressEvery: 5 * time.Second}}, After(5), 8)
+		if !slices.Equal(asked, []bool{true, false, false}) {
+			t.Errorf("asked for progress: %v", asked)
+		}
+	})
+}
+
+// A member that does not say which version it is must not hold up events.
+func TestFollowDoesNotWaitForAVersion(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &script{streams: []func(context.Context, *rawStream){func(_ context.Context, r *rawStream) {
+			r.say(created(), events(9, false, ev(9, "a")))
+		}}, members: []Member{{Endpoint: "hangs:2379", Version: func(ctx context.Context) (string, error) {
+			<-ctx.Done()
+			return "", ctx.Err()
+		}}}}
+		begun := time.Now()
+		follow(t, &Watcher{Source: s, KV: s, Config: Config{Range: allKeys(), ProgressEvery: 5 * time.Second}}, After(5), 9)
+		if d := time.Since(begun); d > 0 {
+			t.Errorf("the event came after %v", d)
+		}
+	})
+}
+
+func member(endpoint, version string) Member {
+	return Member{Endpoint: endpoint, Version: func(context.Context) (string, error) { return version, nil }}
+}
+
+// Compactions that come every two minutes make an idle watch move within one of them.
+func TestIdleAdvanceKeepsUpWithCompactions(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &script{version: "3.5.7", streams: []func(context.Context, *rawStream){
+			func(ctx context.Context, r *rawStream) { r.say(created()); <-ctx.Done() },
+		}}
+		s.gets = func(string, clientv3.Op) *clientv3.GetResponse {
+			return &clientv3.GetResponse{Header: header(100), Count: 3}
+		}
+		w := &Watcher{Source: s, KV: s, Config: Config{
+			Range: allKeys(), Idle: Idle{Mode: IdleProof, After: 600 * time.Second, Lag: 60 * time.Second}, ProgressEvery: 5 * time.Second,
+			Compactions: func() time.Duration { return 2 * time.Minute },
+		}}
+		begun := time.Now()
+		follow(t, w, After(5), 100)
+		if d := time.Since(begun); d > 2*time.Minute {
+			t.Errorf("the watch moved after %v", d)
 		}
 	})
 }

@@ -37,6 +37,9 @@ func TimeOf(points []Point, rev int64) (time.Time, bool) {
 // It needs no more than the right to watch the range: a watch from revision 1 is refused with the exact answer. For a
 // range that is one key, an old read tells the same in a few steps.
 func (w *Watcher) Horizon(ctx context.Context) (int64, error) {
+	if compacted, err := w.compacted(ctx); err != nil || !compacted {
+		return 0, err
+	}
 	probe := *w
 	probe.Config = Config{Range: w.probeRange(), ProgressEvery: 50 * time.Millisecond}
 	probe.Guard = nil
@@ -54,6 +57,17 @@ func (w *Watcher) Horizon(ctx context.Context) (int64, error) {
 		return 0, nil
 	}
 	return w.search(context.WithoutCancel(ctx))
+}
+
+// compacted says whether there was a compaction at all, which a watch that is not refused shows only by its silence.
+func (w *Watcher) compacted(ctx context.Context) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, readWithin)
+	defer cancel()
+	_, err := w.KV.Get(ctx, string(w.Range.Key), clientv3.WithRev(1), clientv3.WithCountOnly())
+	if errors.Is(err, rpctypes.ErrCompacted) {
+		return true, nil
+	}
+	return false, err
 }
 
 // probeRange is a part of the range that hardly holds a key.

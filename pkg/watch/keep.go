@@ -37,6 +37,8 @@ type Keep struct {
 	// VerifyEvery is how often the index is compared with the cluster (0: never). What differs is delivered as a resync.
 	VerifyEvery time.Duration
 	Deliver     func(context.Context, Item) error
+	// Live is told when the watch begins, after what had to come before it; nil: nobody is.
+	Live func()
 
 	pos int64
 	ev  Evidence
@@ -109,6 +111,9 @@ func (k *Keep) resume(ctx context.Context) error {
 }
 
 func (k *Keep) follow(ctx context.Context) error {
+	if k.Live != nil {
+		k.Live()
+	}
 	k.Guard = &Evidence{ClusterID: k.ev.ClusterID, Term: k.ev.Term, Count: -1}
 	if k.VerifyEvery <= 0 {
 		return k.Follow(ctx, After(k.pos), k.deliver)

@@ -3,6 +3,7 @@ package watch
 import (
 	"context"
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -53,24 +54,44 @@ type timing struct {
 }
 
 func newTiming(c Config, now time.Time) *timing {
-	return &timing{ask: c.ProgressEvery, stall: c.StallAfter, heard: now, idle: idleClock{rules: c.Idle, moved: now}}
+	return &timing{heard: now, idle: idleClock{rules: c.Idle, moved: now}}
 }
 
-// trust turns off what a server of this version does not do soundly.
-func (t *timing) trust(version string) {
-	if !SoundProgress(version) {
-		t.ask = 0
+// trust turns on what a server of this version does soundly; a stream begins without trust.
+func (t *timing) trust(c Config, version string) {
+	t.ask, t.stall = 0, 0
+	if SoundProgress(version) {
+		t.ask = c.ProgressEvery
 	}
-	if !AnswersProgress(version) {
-		t.stall = 0
+	if AnswersProgress(version) {
+		t.stall = c.StallAfter
 	}
+}
+
+// weakest returns that one of the versions whose progress marks deserve the least trust, or "" if any cannot be read. A
+// watch goes by it, and not by the member that it is connected to: what stands between them, a proxy or a balancer, may
+// lead it to another one without a word, and so may an upgrade that is taken back.
+func weakest(versions []string) string {
+	if len(versions) == 0 {
+		return ""
+	}
+	rank := func(v string) int {
+		switch {
+		case AnswersProgress(v):
+			return 2
+		case SoundProgress(v):
+			return 1
+		}
+		return 0
+	}
+	return slices.MinFunc(versions, func(a, b string) int { return rank(a) - rank(b) })
 }
 
 // every is how often to look.
-func (t *timing) every() time.Duration {
+func (t *timing) every(c Config) time.Duration {
 	d := time.Hour
-	if t.ask > 0 {
-		d = t.ask
+	if c.ProgressEvery > 0 {
+		d = c.ProgressEvery
 	}
 	if r := t.idle.rules; r.Mode != "" && r.Mode != IdleStrict && r.After > 0 {
 		d = min(d, max(r.After/10, 10*time.Millisecond))

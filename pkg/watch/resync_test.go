@@ -55,7 +55,7 @@ func TestSurveyListsOnlyWhatItMust(t *testing.T) {
 		{survey{known: 100, count: 103, changed: 10, created: 3}, plan{byRevision: true}},
 		{survey{known: 100, count: 102, changed: 10, created: 3}, plan{byRevision: true, list: true}}, // one came too few
 		{survey{known: 0, count: 5, full: true}, plan{}},
-		{survey{known: 7, count: 7, full: true}, plan{list: true}}, // revisions prove nothing there
+		{survey{known: 7, count: 7, full: true}, plan{list: true}},                         // revisions prove nothing there
 		{survey{known: 100, count: 100, announced: 1}, plan{byRevision: true, list: true}}, // the handler may know one more
 		{survey{known: 0, count: 5, full: true, announced: 1}, plan{list: true}},
 		{survey{known: 1e6, count: 1e6, changed: smallChange + 1}, plan{list: true}},

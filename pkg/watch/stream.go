@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"math"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -117,14 +119,17 @@ func (s *stream) check(ctx context.Context) error {
 // loop takes messages, asks for progress while there are none, and stops reading while the queue is full.
 func (s *stream) loop(ctx context.Context, raw pb.Watch_WatchClient, in <-chan received) error {
 	timing := newTiming(s.w.Config, time.Now())
-	if timing.ask > 0 {
-		v := s.version(ctx)
-		timing.trust(v)
-		if !AnswersProgress(v) && s.w.Idle.Mode == IdleProof {
-			s.count(ctx)
-		}
+	var version chan string
+	if s.w.ProgressEvery > 0 {
+		// Events do not wait for it.
+		version = make(chan string, 1)
+		asking, stop := context.WithCancel(ctx)
+		var asked sync.WaitGroup
+		defer asked.Wait()
+		defer stop()
+		asked.Go(func() { version <- s.version(asking) })
 	}
-	tick := time.NewTicker(timing.every())
+	tick := time.NewTicker(timing.every(s.w.Config))
 	defer tick.Stop()
 	for {
 		from := in
@@ -141,6 +146,12 @@ func (s *stream) loop(ctx context.Context, raw pb.Watch_WatchClient, in <-chan r
 				return err
 			}
 			timing.hear(time.Now(), moved, answered)
+		case v := <-version:
+			v = s.w.saw(s.member.Endpoint, v)
+			timing.trust(s.w.Config, v)
+			if !AnswersProgress(v) && s.w.Idle.Mode == IdleProof {
+				s.count(ctx)
+			}
 		case <-space:
 			s.flush()
 		case <-giveUp:
@@ -179,6 +190,9 @@ func (s *stream) tick(ctx context.Context, raw pb.Watch_WatchClient, t *timing) 
 	now := time.Now()
 	if t.stalled(now) {
 		return errSilent
+	}
+	if s.w.Compactions != nil {
+		t.idle.rules = s.w.Idle.Within(s.w.Compactions())
 	}
 	if t.askNow(now) {
 		if err := raw.Send(progressRequest()); err != nil {
@@ -284,6 +298,19 @@ func (s *stream) version(ctx context.Context) string {
 		return ""
 	}
 	return v
+}
+
+// saw remembers the version of an endpoint, and returns the weakest of all that this watch has met. An endpoint that does
+// not tell its own is not trusted now, but does not taint the others.
+func (w *Watcher) saw(endpoint, version string) string {
+	if _, _, _, ok := parseVersion(version); !ok {
+		return ""
+	}
+	if w.versions == nil {
+		w.versions = map[string]string{}
+	}
+	w.versions[endpoint] = version
+	return weakest(slices.Collect(maps.Values(w.versions)))
 }
 
 // mendable says whether another member, or the same one later, may do what this one refused.

@@ -105,6 +105,9 @@ type Config struct {
 	StallAfter time.Duration
 	// Idle says how to keep up with the cluster without the server's progress marks; the zero value: not at all.
 	Idle Idle
+	// Compactions returns how far apart the cluster's compactions were seen to be, 0 if that is unknown: Idle.After is
+	// shortened to half of that. nil: nobody looks.
+	Compactions func() time.Duration
 	// Debounce gathers events that come less than this apart into one item; it takes at most ten times as long (0: not).
 	Debounce time.Duration
 	// Notice is told, in a few words for people, what happened to the watch; nil: nobody.
@@ -119,7 +122,8 @@ type Watcher struct {
 	// Guard is the history that every new stream must belong to; nil: any will do. The watch keeps it up to date.
 	Guard *Evidence
 
-	shape shape
+	shape    shape
+	versions map[string]string // what each endpoint last said it was
 }
 
 // errFull ends a stream whose queue stayed full: the backlog then waits in the cluster's history, not in memory.
