@@ -86,8 +86,8 @@ type compactCheckRecord struct {
 	LostAt          *time.Time `json:"lost_at"`
 	LeftSeconds     *float64   `json:"left_seconds"`
 
-	Resume        string   `json:"resume"` // what resume would do
-	Why           string   `json:"why,omitempty"`
+	Resume string `json:"resume"` // what resume would do
+	Why    string `json:"why,omitempty"`
 }
 
 const schemaCompactCheck = "etcdx.compact-check/1"
@@ -270,7 +270,9 @@ func (o compactCheckOptions) leftData(r compactCheckRecord) string {
 // prometheus renders the record in Prometheus' text format; what is not known is left out.
 func (r compactCheckRecord) prometheus(resumable bool) string {
 	var b strings.Builder
-	metric := func(name string, value float64) { fmt.Fprintf(&b, "%s{checkpoint=%q} %.15g\n", name, r.Checkpoint, value) }
+	metric := func(name string, value float64) {
+		fmt.Fprintf(&b, "%s{checkpoint=%q} %.15g\n", name, r.Checkpoint, value)
+	}
 	safe := 0.0
 	if resumable {
 		safe = 1
