@@ -1,7 +1,10 @@
 // Command watchbench measures a watch with a checkpoint beside etcdctl's: the replay of a long history, a backlog in front
 // of a handler that does not read, and the bytes that a resync after a compaction takes from the network:
 //
-//	go run ./scripts/watchbench -etcdx PROGRAM -etcdctl PROGRAM
+//	go run ./scripts/watchbench -etcdx PROGRAM -etcdctl PROGRAM [-before PROGRAM]
+//
+// -before is another build of etcdx, measured in the same rounds. -per-revision 1 and -keys 500000 make histories that are
+// harder than the default: a revision for every event, and every key a new one.
 package main
 
 import (
@@ -15,6 +18,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -25,12 +29,13 @@ import (
 )
 
 type bench struct {
-	etcdx, etcdctl, dir string
-	events, backlogMB   int
-	runs                int
-	only                string
-	cluster             *lab.Cluster
-	client              *clientv3.Client
+	etcdx, etcdctl, before, dir string
+	events, backlogMB           int
+	runs, perRevision, keys     int
+	only                        string
+	sleep                       time.Duration
+	cluster                     *lab.Cluster
+	client                      *clientv3.Client
 }
 
 func main() {
@@ -40,9 +45,13 @@ func main() {
 	var b bench
 	flag.StringVar(&b.etcdx, "etcdx", "etcdx", "the etcdx to measure")
 	flag.StringVar(&b.etcdctl, "etcdctl", "etcdctl", "the etcdctl to measure it against")
+	flag.StringVar(&b.before, "before", "", "another etcdx to measure beside them")
+	flag.IntVar(&b.perRevision, "per-revision", 100, "events in each revision of the history to replay")
+	flag.IntVar(&b.keys, "keys", 1000, "keys in the history to replay")
 	flag.IntVar(&b.events, "events", 500_000, "events to replay")
 	flag.IntVar(&b.backlogMB, "backlog", 1000, "megabytes in front of the handler that does not read")
 	flag.IntVar(&b.runs, "runs", 3, "runs of each replay")
+	flag.DurationVar(&b.sleep, "sleep", 30*time.Second, "how long the handler does not read")
 	flag.StringVar(&b.only, "only", "", "replay, resync or backlog (default: all)")
 	flag.Parse()
 	if err := b.run(context.Background()); err != nil {
@@ -86,19 +95,38 @@ func (b *bench) steps() (steps []func(context.Context) error) {
 	return steps
 }
 
-// fill puts n keys of size bytes, 100 to a revision.
-func (b *bench) fill(ctx context.Context, n, size, distinct int) error {
-	value := strings.Repeat("x", size)
-	for at := 0; at < n; at += 100 {
-		var ops []clientv3.Op
-		for i := at; i < min(at+100, n); i++ {
-			ops = append(ops, clientv3.OpPut(fmt.Sprintf("b/%07d", i%distinct), value))
-		}
-		if _, err := b.client.Txn(ctx).Then(ops...).Commit(); err != nil {
-			return err
+// history is n puts of size bytes to a number of keys in turn, some to a revision.
+type history struct{ n, size, keys, perRevision int }
+
+// fill makes h true. Writers that wait for each other's fsync share it.
+func (b *bench) fill(ctx context.Context, h history) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	value := strings.Repeat("x", h.size)
+	next := make(chan int)
+	var writers sync.WaitGroup
+	for range 32 {
+		writers.Go(func() {
+			for at := range next {
+				var ops []clientv3.Op
+				for i := at; i < min(at+h.perRevision, h.n); i++ {
+					ops = append(ops, clientv3.OpPut(fmt.Sprintf("b/%07d", i%h.keys), value))
+				}
+				if _, err := b.client.Txn(ctx).Then(ops...).Commit(); err != nil {
+					cancel(err)
+				}
+			}
+		})
+	}
+	for at := 0; at < h.n && ctx.Err() == nil; at += h.perRevision {
+		select {
+		case next <- at:
+		case <-ctx.Done():
 		}
 	}
-	return nil
+	close(next)
+	writers.Wait()
+	return context.Cause(ctx)
 }
 
 // start runs a program against addr, with its standard output in a pipe.
@@ -115,7 +143,7 @@ func (b *bench) start(program, addr string, args ...string) (*exec.Cmd, io.Reade
 
 // replay times how long both take to print the whole history.
 func (b *bench) replay(ctx context.Context) error {
-	if err := b.fill(ctx, b.events, 64, 1000); err != nil {
+	if err := b.fill(ctx, history{b.events, 64, b.keys, b.perRevision}); err != nil {
 		return err
 	}
 	for i := range b.runs {
@@ -125,7 +153,11 @@ func (b *bench) replay(ctx context.Context) error {
 		}{
 			{"etcdctl", b.etcdctl, []string{"watch", "--prefix", "b/", "--rev", "1"}},
 			{"etcdx with a checkpoint", b.etcdx, []string{"watch", "--prefix", "b/", "--checkpoint", fmt.Sprintf("%s/replay%d", b.dir, i), "--start", "2"}},
+			{"the other etcdx", b.before, []string{"watch", "--prefix", "b/", "--checkpoint", fmt.Sprintf("%s/before%d", b.dir, i), "--start", "2"}},
 		} {
+			if p.program == "" {
+				continue
+			}
 			begun := time.Now()
 			cmd, out, err := b.start(p.program, b.cluster.Endpoint(0), p.args...)
 			if err != nil {
@@ -199,7 +231,7 @@ func (c counter) Write(b []byte) (int, error) { c.n.Add(int64(len(b))); return l
 // resync counts the bytes of a first synchronization of 100,000 keys, and of one after a compaction with 10 changed.
 func (b *bench) resync(ctx context.Context) error {
 	const keys = 100_000
-	if err := b.fill(ctx, keys, 1024, keys); err != nil {
+	if err := b.fill(ctx, history{keys, 1024, keys, 100}); err != nil {
 		return err
 	}
 	m, err := newMeter(b.cluster.Endpoint(0))
@@ -250,11 +282,8 @@ func (b *bench) resync(ctx context.Context) error {
 
 // backlog lets a watch run into a reader that does not read.
 func (b *bench) backlog(ctx context.Context) error {
-	if err := b.fill(ctx, b.backlogMB*10, 100_000, 100); err != nil {
-		// 100 values of 100 kB are more than a request may have: smaller ones.
-		if err := b.fill(ctx, b.backlogMB*100, 10_000, 100); err != nil {
-			return err
-		}
+	if err := b.fill(ctx, history{b.backlogMB * 100, 10_000, 100, 100}); err != nil {
+		return err
 	}
 	for _, p := range []struct {
 		name, program string
@@ -267,10 +296,28 @@ func (b *bench) backlog(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		time.Sleep(20 * time.Second)
+		server := b.cluster.Status(ctx)[0].Pid
+		before, most := residentKiB(server), int64(0)
+		for end := time.Now().Add(b.sleep); time.Now().Before(end); time.Sleep(200 * time.Millisecond) {
+			most = max(most, residentKiB(server))
+		}
+		after := residentKiB(server)
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
-		fmt.Printf("backlog of %d MB in front of a handler that does not read, %s: peak memory %d MiB\n", b.backlogMB, p.name, peakKiB(cmd)/1024)
+		fmt.Printf("backlog of %d MB in front of a handler that does not read for %v, %s: peak memory %d MiB; the server: %d MiB before, %d at most, %d at the end\n",
+			b.backlogMB, b.sleep, p.name, peakKiB(cmd)/1024, before/1024, most/1024, after/1024)
 	}
 	return nil
+}
+
+// residentKiB is the resident memory of a process that is not shared with files, as Linux tells it.
+func residentKiB(pid int) int64 {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0
+	}
+	_, rest, _ := strings.Cut(string(text), "RssAnon:")
+	var n int64
+	_, _ = fmt.Sscan(rest, &n)
+	return n
 }
