@@ -20,8 +20,9 @@ func TestMain(m *testing.M) {
 		os.Exit(code)
 	}
 	testscript.Main(m, map[string]func(){
-		"etcdx":   func() { os.Exit(Main()) },
-		"etcdctl": etcdctlMain,
+		"etcdx":    func() { os.Exit(Main()) },
+		"etcdctl":  etcdctlMain,
+		"notified": notifiedMain,
 		// The verbs that start processes themselves ask this one for the script's environment.
 		"printenv0": func() { fmt.Print(strings.Join(os.Environ(), "\x00")) },
 	})

@@ -74,7 +74,7 @@ func (o *keepOptions) addFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&s.IdleAdvance, "idle-advance", string(watch.IdleProof), "How to keep up while idle if the servers' progress marks are not sound: proof, strict (not at all) or naive (can lose events)")
 	fs.DurationVar(&s.IdleAfter, "idle-after", 600*time.Second, "Advance an idle watch after this long without an event")
 	fs.DurationVar(&s.IdleLag, "idle-lag", 60*time.Second, "Advance it to the revision that was current this long before")
-	fs.Int64Var(&s.QueueMiB, "queue-mib", 64, "Bound, in MiB, on what waits for the handler")
+	fs.Int64Var(&s.QueueMiB, "queue-mib", 16, "Bound, in MiB, on what waits for the handler")
 	fs.BoolVar(&o.trackKeys, "track-keys", true, "Keep an index of the keys, which tells after a compaction which ones are gone")
 	fs.DurationVar(&s.VerifyEvery, "verify-every", 0, "Compare the index with the cluster this often (0: never)")
 	fs.StringVar(&s.MetricsFile, "metrics-file", "", "Write metrics in Prometheus' text format to this file")

@@ -6,7 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"os"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -28,6 +30,7 @@ type keptWatch struct {
 
 // run watches until the watch cannot go on or ctx ends, and records what was handled.
 func (k keptWatch) run(ctx context.Context) error {
+	defer k.boundMemory()()
 	s := &sink{file: k.file, state: k.file.State()}
 	s.stats = newWatchStats(s.state.Rev, s.state.Updated)
 	s.state.Writer = thisWriter()
@@ -52,6 +55,20 @@ func (k keptWatch) run(ctx context.Context) error {
 	return errors.Join(err, closeErr)
 }
 
+// itemBytes is how much of a message is handled at a time: what is handled no longer takes memory.
+const itemBytes = 2 << 20
+
+// boundMemory lets garbage be collected early: beside the queue, a watch needs room for one message and its decoded events.
+// Whoever sets GOMEMLIMIT knows better.
+func (k keptWatch) boundMemory() func() {
+	old := debug.SetMemoryLimit(-1)
+	if old != math.MaxInt64 {
+		return func() {}
+	}
+	debug.SetMemoryLimit(48<<20 + k.spec.QueueMiB<<20)
+	return func() { debug.SetMemoryLimit(old) }
+}
+
 // open prepares cluster, index and handler.
 func (k keptWatch) open(s *sink, keep *watch.Keep) error {
 	var err error
@@ -62,7 +79,7 @@ func (k keptWatch) open(s *sink, keep *watch.Keep) error {
 	}
 	keep.Watcher = &watch.Watcher{
 		Config: watch.Config{
-			Range: k.spec.watchRange(), PrevKV: k.spec.PrevKV, ProgressNotify: true, Fragment: true, QueueBytes: k.spec.QueueMiB << 20,
+			Range: k.spec.watchRange(), PrevKV: k.spec.PrevKV, ProgressNotify: true, Fragment: true, QueueBytes: k.spec.QueueMiB << 20, ItemBytes: itemBytes,
 			ProgressEvery: progressEvery, StallAfter: stallAfter, Debounce: k.spec.Debounce, Notice: k.g.notice,
 			Idle:        watch.Idle{Mode: watch.IdleMode(k.spec.IdleAdvance), After: k.spec.IdleAfter, Lag: k.spec.IdleLag},
 			Compactions: func() time.Duration { return s.stats.read().cadence.Shortest },

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -40,7 +41,11 @@ func (s watchSource) Stream(ctx context.Context, work func(context.Context, watc
 func mendsItself(err error) bool {
 	u, ok := errors.AsType[*conn.UnavailableError](err)
 	if !ok {
-		switch status.Code(err) {
+		code := status.Code(err)
+		if e, ok := errors.AsType[rpctypes.EtcdError](err); ok {
+			code = e.Code()
+		}
+		switch code {
 		case codes.PermissionDenied, codes.Unauthenticated, codes.InvalidArgument, codes.FailedPrecondition, codes.Unimplemented:
 			return false
 		}

@@ -3,8 +3,10 @@ package watch
 import (
 	"bytes"
 	"fmt"
+	"strings"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
@@ -180,6 +182,21 @@ type CanceledError struct {
 }
 
 func (e *CanceledError) Error() string { return "the server canceled the watch: " + e.Reason }
+
+// Unwrap returns the error that the server meant. It sends its text alone, with or without the code in front.
+func (e *CanceledError) Unwrap() error {
+	for _, known := range append(loginErrors(), rpctypes.ErrPermissionDenied, rpctypes.ErrNoLeader) {
+		if strings.HasSuffix(e.Reason, known.Error()) {
+			return known
+		}
+	}
+	return nil
+}
+
+// loginErrors are those after which logging in again may help.
+func loginErrors() []error {
+	return []error{rpctypes.ErrInvalidAuthToken, rpctypes.ErrAuthOldRevision, rpctypes.ErrUserEmpty}
+}
 
 // DisorderError says that a stream broke etcd's promise of order; a new stream is opened instead of trusting it.
 type DisorderError struct{ Newer, Older int64 }

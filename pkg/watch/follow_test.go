@@ -171,11 +171,11 @@ func TestFollowFixesNowBeforeItOpens(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &script{rev: 41, streams: []func(context.Context, *rawStream){
 			func(_ context.Context, r *rawStream) { r.say(created()) },
-			func(_ context.Context, r *rawStream) { r.say(created(), events(50, false, ev(42, "a"))) },
+			func(_ context.Context, r *rawStream) { r.say(created(), events(50, false, ev(41, "old"), ev(42, "a"))) },
 		}}
-		follow(t, &Watcher{Source: s, KV: s, Config: Config{Range: allKeys()}}, Since(0), 42)
-		if !slices.Equal(s.starts, []int64{42, 42}) {
-			t.Errorf("streams began at %v, so that revision 42 could have been missed", s.starts)
+		items := follow(t, &Watcher{Source: s, KV: s, Config: Config{Range: allKeys()}}, Since(0), 42)
+		if !slices.Equal(s.starts, []int64{41, 41}) || !slices.Equal(delivered(items), []string{"42:a"}) {
+			t.Errorf("streams began at %v, so that revision 42 could have been missed; delivered %v", s.starts, delivered(items))
 		}
 	})
 }
@@ -400,8 +400,9 @@ func TestFollowTrustsNoProgressOfAMixedCluster(t *testing.T) {
 // A member that does not say which version it is must not hold up events.
 func TestFollowDoesNotWaitForAVersion(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &script{streams: []func(context.Context, *rawStream){func(_ context.Context, r *rawStream) {
+		s := &script{streams: []func(context.Context, *rawStream){func(ctx context.Context, r *rawStream) {
 			r.say(created(), events(9, false, ev(9, "a")))
+			<-ctx.Done()
 		}}, members: []Member{{Endpoint: "hangs:2379", Version: func(ctx context.Context) (string, error) {
 			<-ctx.Done()
 			return "", ctx.Err()
@@ -435,6 +436,31 @@ func TestIdleAdvanceKeepsUpWithCompactions(t *testing.T) {
 		follow(t, w, After(5), 100)
 		if d := time.Since(begun); d > 2*time.Minute {
 			t.Errorf("the watch moved after %v", d)
+		}
+	})
+}
+
+// A server that is asked too early does not answer; who asked for the progress gets it all the same, and once.
+func TestFollowAsksUntilItIsAnswered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		requests := 0
+		s := &script{rev: 41, streams: []func(context.Context, *rawStream){func(ctx context.Context, r *rawStream) {
+			r.say(created())
+			for requests < 2 && r.asked(time.Minute) {
+				requests++
+			}
+			r.say(progress(41))
+			if r.asked(time.Minute) {
+				requests++
+			}
+			r.say(events(42, false, ev(42, "a")))
+		}}}
+		ask := make(chan struct{}, 1)
+		ask <- struct{}{}
+		w := &Watcher{Source: s, KV: s, Config: Config{Range: allKeys(), Ask: ask}}
+		items := follow(t, w, Since(0), 42)
+		if requests != 2 || len(items) != 2 || items[0].Kind != Progress {
+			t.Errorf("%d requests and %d items", requests, len(items))
 		}
 	})
 }

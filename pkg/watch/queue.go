@@ -5,6 +5,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
 // queue holds items between a stream and the handler, bounded by their size. One goroutine pushes, one pops.
@@ -24,15 +26,22 @@ func newQueue(limit int64) *queue {
 	return &queue{limit: limit, pushed: make(chan struct{}, 1), popped: make(chan struct{}, 1)}
 }
 
+// each is what an event takes beside its bytes: structs and slice headers.
+const each = 160
+
 // size estimates the memory that an item holds.
 func size(it Item) int64 {
-	const each = 160 // an event's structs and slice headers
 	n := int64(each)
 	for _, e := range it.Events {
-		n += each + int64(len(e.GetKv().GetKey())+len(e.GetKv().GetValue()))
-		if p := e.GetPrevKv(); p != nil {
-			n += each + int64(len(p.GetKey())+len(p.GetValue()))
-		}
+		n += sizeOf(e)
+	}
+	return n
+}
+
+func sizeOf(e *clientv3.Event) int64 {
+	n := each + int64(len(e.GetKv().GetKey())+len(e.GetKv().GetValue()))
+	if p := e.GetPrevKv(); p != nil {
+		n += each + int64(len(p.GetKey())+len(p.GetValue()))
 	}
 	return n
 }

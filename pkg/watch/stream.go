@@ -12,6 +12,7 @@ import (
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -24,6 +25,10 @@ type stream struct {
 	q      *queue
 	member Member
 	held   []Item // released by the cursor, but not yet in the queue
+	in     chan received
+	// more holds a token when one more message may be read. A message that is read is decoded, and takes memory.
+	more  chan struct{}
+	asked bool // a token is out
 }
 
 type received struct {
@@ -46,18 +51,18 @@ func (s *stream) run(ctx context.Context) error {
 		cancel()
 		return err
 	}
-	in := make(chan received)
+	s.in, s.more = make(chan received), make(chan struct{}, 1)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		receive(ctx, raw, in)
+		s.receive(ctx, raw)
 	}()
 	defer func() { <-done }()
 	defer cancel()
 	if err := raw.Send(s.create()); err != nil {
-		return firstError(ctx, in, err)
+		return s.firstError(ctx, err)
 	}
-	return s.loop(ctx, raw, in)
+	return s.loop(ctx, raw)
 }
 
 func (s *stream) create() *pb.WatchRequest {
@@ -67,12 +72,18 @@ func (s *stream) create() *pb.WatchRequest {
 	}}}
 }
 
-// receive reads raw until it fails. Not reading is what slows the server down: gRPC's flow control does the rest.
-func receive(ctx context.Context, raw pb.Watch_WatchClient, in chan<- received) {
+// receive reads from raw what it is asked for, until that fails. Not reading is what slows the server down: gRPC's flow
+// control does the rest.
+func (s *stream) receive(ctx context.Context, raw pb.Watch_WatchClient) {
 	for {
+		select {
+		case <-s.more:
+		case <-ctx.Done():
+			return
+		}
 		resp, err := raw.Recv()
 		select {
-		case in <- received{resp, err}:
+		case s.in <- received{resp, err}:
 		case <-ctx.Done():
 			return
 		}
@@ -82,11 +93,22 @@ func receive(ctx context.Context, raw pb.Watch_WatchClient, in chan<- received) 
 	}
 }
 
+// reading asks for the next message if there is room for it, and says whether one is asked for. What waits for the handler
+// must have fallen to half of its bound, for nobody knows how big the message will be.
+func (s *stream) reading() bool {
+	if !s.asked && len(s.held) == 0 && s.q.size() <= s.q.limit/2 {
+		s.more <- struct{}{}
+		s.asked = true
+	}
+	return s.asked
+}
+
 // firstError prefers what the server said over the bare end of the stream that Send reports.
-func firstError(ctx context.Context, in <-chan received, sendErr error) error {
+func (s *stream) firstError(ctx context.Context, sendErr error) error {
+	close(s.more)
 	for {
 		select {
-		case r := <-in:
+		case r := <-s.in:
 			if r.err != nil {
 				return r.err
 			}
@@ -117,7 +139,7 @@ func (s *stream) check(ctx context.Context) error {
 }
 
 // loop takes messages, asks for progress while there are none, and stops reading while the queue is full.
-func (s *stream) loop(ctx context.Context, raw pb.Watch_WatchClient, in <-chan received) error {
+func (s *stream) loop(ctx context.Context, raw pb.Watch_WatchClient) error {
 	timing := newTiming(s.w.Config, time.Now())
 	var version chan string
 	if s.w.ProgressEvery > 0 {
@@ -131,21 +153,30 @@ func (s *stream) loop(ctx context.Context, raw pb.Watch_WatchClient, in <-chan r
 	}
 	tick := time.NewTicker(timing.every(s.w.Config))
 	defer tick.Stop()
+	var again <-chan time.Time // runs while somebody waits for the answer to Ask
 	for {
-		from := in
 		var space <-chan struct{}
 		var giveUp <-chan time.Time
-		if len(s.held) > 0 {
-			from, space = nil, s.q.popped
+		ask := s.w.Ask
+		if !s.cur.created {
+			ask = nil // an answer may overtake the word that the watch was created, and is then no answer
+		}
+		reading := s.reading()
+		if !reading {
+			space = s.q.popped
 			giveUp = time.After(time.Until(timing.heard.Add(fullFor)))
 		}
 		select {
-		case r := <-from:
+		case r := <-s.in:
+			s.asked = false
 			moved, answered, err := s.take(r)
 			if err != nil {
 				return err
 			}
 			timing.hear(time.Now(), moved, answered)
+			if answered {
+				again = nil
+			}
 		case v := <-version:
 			v = s.w.saw(s.member.Endpoint, v)
 			timing.trust(s.w.Config, v)
@@ -157,30 +188,37 @@ func (s *stream) loop(ctx context.Context, raw pb.Watch_WatchClient, in <-chan r
 		case <-giveUp:
 			return errFull
 		case <-tick.C:
-			if len(s.held) > 0 {
+			if !reading {
 				continue
 			}
 			if err := s.tick(ctx, raw, timing); err != nil {
-				return s.sendError(ctx, in, err)
+				return s.sendError(ctx, err)
 			}
-		case <-s.w.Ask:
+		case <-ask:
+			again = time.After(0)
+		case <-again:
 			if err := raw.Send(progressRequest()); err != nil {
-				return s.sendError(ctx, in, err)
+				return s.sendError(ctx, err)
 			}
+			again = time.After(askAgain)
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
 	}
 }
 
+// askAgain is how long the answer to Ask may take before it is asked for again: servers do not answer at all while a watch
+// is still catching up, be it only with the revision that it begins with.
+const askAgain = 300 * time.Millisecond
+
 func progressRequest() *pb.WatchRequest {
 	return &pb.WatchRequest{RequestUnion: &pb.WatchRequest_ProgressRequest{ProgressRequest: &pb.WatchProgressRequest{}}}
 }
 
 // sendError is the reason why a stream ended: for a failed Send, what the server said.
-func (s *stream) sendError(ctx context.Context, in <-chan received, err error) error {
+func (s *stream) sendError(ctx context.Context, err error) error {
 	if errors.Is(err, io.EOF) {
-		return firstError(ctx, in, err)
+		return s.firstError(ctx, err)
 	}
 	return err
 }
@@ -222,13 +260,35 @@ func (s *stream) take(r received) (moved, answered bool, err error) {
 	if err != nil || step.Events == nil && step.Progress == 0 {
 		return false, false, err
 	}
-	it := Item{Kind: Events, Rev: s.cur.Position(), Header: r.resp.GetHeader(), Events: s.inRange(step.Events)}
 	if step.Progress > 0 {
-		it.Kind = Progress
+		s.held = append(s.held, Item{Kind: Progress, Rev: s.cur.Position(), Header: r.resp.GetHeader()})
+	} else {
+		s.held = append(s.held, s.items(step.Events, r.resp.GetHeader())...)
 	}
-	s.held = append(s.held, it)
 	s.flush()
 	return true, step.Progress > 0 && r.resp.GetWatchId() == -1, nil
+}
+
+// items makes items of the events of whole revisions: one, or, where that is asked for, several of bounded size. Each has a
+// slice of its own, so that what is handled is free although its message is not.
+func (s *stream) items(events []*clientv3.Event, h *pb.ResponseHeader) (all []Item) {
+	it := Item{Kind: Events, Rev: s.cur.Position(), Header: h}
+	if s.w.ItemBytes <= 0 {
+		it.Events = s.inRange(events)
+		return []Item{it}
+	}
+	first, bytes := 0, int64(0)
+	for i, e := range events {
+		rev := e.GetKv().GetModRevision()
+		if bytes >= s.w.ItemBytes && rev != events[i-1].GetKv().GetModRevision() {
+			part := it
+			part.Rev, part.Events = events[i-1].GetKv().GetModRevision(), s.inRange(slices.Clone(events[first:i]))
+			all, first, bytes = append(all, part), i, 0
+		}
+		bytes += sizeOf(e)
+	}
+	it.Events = s.inRange(slices.Clone(events[first:]))
+	return append(all, it)
 }
 
 // errReshape ends a stream to open it again with messages of another shape.
@@ -276,6 +336,7 @@ func (s *stream) reshape(r received) bool {
 
 func (s *stream) flush() {
 	for len(s.held) > 0 && s.q.tryPush(s.held[0]) {
+		s.held[0] = Item{} // let the collector have it
 		s.held = s.held[1:]
 	}
 }
@@ -313,7 +374,8 @@ func (w *Watcher) saw(endpoint, version string) string {
 	return weakest(slices.Collect(maps.Values(w.versions)))
 }
 
-// mendable says whether another member, or the same one later, may do what this one refused.
+// mendable says whether another member, or the same one later or after a new login, may do what this one refused.
 func (e *CanceledError) mendable() bool {
-	return strings.Contains(e.Reason, "no leader") || strings.Contains(e.Reason, "server stopped")
+	is := func(known error) bool { return errors.Is(e, known) }
+	return is(rpctypes.ErrNoLeader) || slices.ContainsFunc(loginErrors(), is) || strings.Contains(e.Reason, "server stopped")
 }

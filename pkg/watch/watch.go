@@ -94,8 +94,11 @@ type Config struct {
 	PrevKV, ProgressNotify bool
 	// Fragment lets the server split big messages, even inside a revision; they are put together again.
 	Fragment bool
-	// QueueBytes bounds what is held between the cluster and the handler (default 64 MiB).
+	// QueueBytes bounds what is held between the cluster and the handler (default 64 MiB), apart from one message: as long
+	// as more than half of it waits, no further message is read.
 	QueueBytes int64
+	// ItemBytes cuts a message into items of about this size, between revisions (0: one item to a message).
+	ItemBytes int64
 	// ProgressEvery is how often an idle stream is asked for its progress (0: never).
 	ProgressEvery time.Duration
 	// Ask asks for the progress at once, whether or not the server's answers are sound; nil: never.
@@ -199,13 +202,14 @@ func (w *Watcher) produce(ctx context.Context, cur *Cursor, q *queue) error {
 }
 
 // now fixes where a watch without a revision begins. The server could choose, but then a stream that breaks before its
-// first event would leave a gap: nobody knows where it had begun.
+// first event would leave a gap: nobody knows where it had begun. It begins with the present revision, and not after it,
+// because servers do not answer progress requests of a watch whose first revision has not come yet (etcd #20221).
 func (w *Watcher) now(ctx context.Context, cur *Cursor) error {
 	resp, err := w.KV.Get(ctx, string(w.Range.Key), clientv3.WithCountOnly())
 	if err != nil {
 		return err
 	}
-	*cur = *Since(resp.Header.GetRevision() + 1)
+	*cur = *After(resp.Header.GetRevision())
 	return nil
 }
 
