@@ -15,6 +15,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/etcdx/etcdx/pkg/checkpoint"
+	"github.com/etcdx/etcdx/pkg/conn"
 	"github.com/etcdx/etcdx/pkg/output"
 	"github.com/etcdx/etcdx/pkg/watch"
 )
@@ -39,6 +40,7 @@ func (k keptWatch) run(ctx context.Context) error {
 	keep := &watch.Keep{
 		Index: watch.NoIndex{}, OnCompacted: watch.Policy(k.spec.OnCompacted), OnRegression: watch.Policy(k.spec.OnRegression),
 		VerifyEvery: k.spec.VerifyEvery, Deliver: s.deliver, Live: s.stats.live,
+		Mends: func(err error) bool { return as[*conn.UnavailableError](err) && mendsItself(err) },
 	}
 	// Put before anything else is done: whoever finds the file in use can then be told by whom.
 	if err := k.file.Put(s.state); err != nil {

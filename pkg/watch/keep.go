@@ -3,6 +3,7 @@ package watch
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -37,6 +38,8 @@ type Keep struct {
 	// VerifyEvery is how often the index is compared with the cluster (0: never). What differs is delivered as a resync.
 	VerifyEvery time.Duration
 	Deliver     func(context.Context, Item) error
+	// Mends says whether waiting may end what made a resync fail: it is then begun again; nil: nothing does.
+	Mends func(error) bool
 	// Live is told when the watch begins, after what had to come before it; nil: nobody is.
 	Live func()
 
@@ -144,7 +147,7 @@ func (k *Keep) resync(ctx context.Context, r Resync) error {
 			return err
 		}
 	}
-	to, err := r.Run(ctx)
+	to, err := k.insist(ctx, &r)
 	if err != nil {
 		return err
 	}
@@ -157,6 +160,20 @@ func (k *Keep) resync(ctx context.Context, r Resync) error {
 	}
 	k.pos = to
 	return nil
+}
+
+// insist runs a resync until it succeeds, or fails for a reason that no waiting mends. What was handled is not sent again.
+func (k *Keep) insist(ctx context.Context, r *Resync) (int64, error) {
+	for wait := time.Second; ; wait = min(2*wait, 30*time.Second) {
+		to, err := r.Run(ctx)
+		if err == nil || ctx.Err() != nil || as[*HandlerError](err) || k.Mends == nil || !k.Mends(err) {
+			return to, err
+		}
+		k.notice("synchronizing failed (" + err.Error() + "): trying again")
+		if err := pause(ctx, wait/2+rand.N(wait/2)); err != nil {
+			return 0, err
+		}
+	}
 }
 
 func (k *Keep) deliver(ctx context.Context, it Item) error {

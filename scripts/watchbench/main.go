@@ -52,7 +52,7 @@ func main() {
 	flag.IntVar(&b.backlogMB, "backlog", 1000, "megabytes in front of the handler that does not read")
 	flag.IntVar(&b.runs, "runs", 3, "runs of each replay")
 	flag.DurationVar(&b.sleep, "sleep", 30*time.Second, "how long the handler does not read")
-	flag.StringVar(&b.only, "only", "", "replay, resync or backlog (default: all)")
+	flag.StringVar(&b.only, "only", "", "replay, resync, herd or backlog (default: all)")
 	flag.Parse()
 	if err := b.run(context.Background()); err != nil {
 		fmt.Fprintln(os.Stderr, "watchbench:", err)
@@ -87,7 +87,7 @@ func (b *bench) steps() (steps []func(context.Context) error) {
 	for _, s := range []struct {
 		name string
 		run  func(context.Context) error
-	}{{"replay", b.replay}, {"resync", b.resync}, {"backlog", b.backlog}} {
+	}{{"replay", b.replay}, {"resync", b.resync}, {"herd", b.herd}, {"backlog", b.backlog}} {
 		if b.only == "" || b.only == s.name {
 			steps = append(steps, s.run)
 		}
