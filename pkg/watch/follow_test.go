@@ -464,3 +464,49 @@ func TestFollowAsksUntilItIsAnswered(t *testing.T) {
 		}
 	})
 }
+
+// What is not read is not decoded, and takes no memory here: with a handler at work, no more is read than fills half of the
+// queue.
+func TestFollowReadsNoMoreThanItHasRoomFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		said := 0
+		s := &script{streams: []func(context.Context, *rawStream){func(ctx context.Context, r *rawStream) {
+			r.say(created())
+			for rev := int64(6); ctx.Err() == nil; rev++ {
+				e := ev(rev, "k")
+				e.Kv.Value = make([]byte, 1000-each-each-1)
+				r.say(events(40, false, e))
+				said++
+			}
+		}}}
+		w := &Watcher{Source: s, KV: s, Config: Config{Range: allKeys(), QueueBytes: 10_000}}
+		_ = w.Follow(t.Context(), After(5), func(context.Context, Item) error {
+			time.Sleep(fullFor / 2)
+			return errEnough
+		})
+		if said < 5 || said > 8 { // one is handled, and what is read last goes past the half
+			t.Errorf("%d messages of a tenth of the queue were read", said)
+		}
+	})
+}
+
+// A message is handled in parts that end with revisions, so that it need not be held to its end.
+func TestFollowCutsMessages(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &script{streams: []func(context.Context, *rawStream){func(ctx context.Context, r *rawStream) {
+			r.say(created(), events(9, false, ev(6, "a"), ev(6, "b"), ev(6, "c"), ev(7, "d"), ev(8, "e"), ev(8, "f"), ev(9, "g")))
+			<-ctx.Done()
+		}}}
+		w := &Watcher{Source: s, KV: s, Config: Config{Range: allKeys(), ItemBytes: 2 * each}}
+		var got []string
+		for _, it := range follow(t, w, After(5), 9) {
+			got = append(got, strings.Join(names(it.Events), " "))
+			if last := it.Events[len(it.Events)-1].GetKv().GetModRevision(); it.Rev != last {
+				t.Errorf("the position after revision %d is %d", last, it.Rev)
+			}
+		}
+		if !slices.Equal(got, []string{"6:a 6:b 6:c", "7:d 8:e 8:f", "9:g"}) {
+			t.Errorf("%q", got)
+		}
+	})
+}

@@ -107,6 +107,70 @@ func watchMutants() []mutant {
 			Old: `{ c.partial, c.created = nil, false }`, New: `{ c.created = false }`,
 			Test: "./pkg/watch TestCursor|TestFollow",
 		},
+		{
+			Name: "position-per-event", Protection: "a revision is handled when all of its events are", File: "cmd/watch_record.go",
+			Old: `	for _, events := range watch.Revisions(it.Events) {
+`, New: `	for i := range it.Events {
+		events := it.Events[i : i+1]
+`,
+			Test: "./cmd TestScript/watch_atomic",
+		},
+		{
+			Name: "not-announced", Protection: "keys are announced before the handler hears of them", File: "cmd/watch_sink.go",
+			Old: `	if err := s.announce(it); err != nil {`, New: `	if err := error(nil); err != nil {`,
+			Test: "./cmd TestScript/watch_killed_unacknowledged",
+		},
+		{
+			Name: "announced-once", Protection: "a key's first life does not answer for its second", File: "pkg/checkpoint/announce.go",
+			Old: `!is && !deleted[key] && x.holds(b, key)`, New: `!is && x.holds(b, key)`,
+			Test: "./pkg/checkpoint TestAnnounced",
+		},
+		{
+			Name: "announced-forgotten", Protection: "what is announced outlives the clearing of the log", File: "pkg/checkpoint/announce.go",
+			Old: `	if len(x.announced) == 0 {
+		return nil
+	}
+	b, err := tx.Create`, New: `	if true || len(x.announced) == 0 {
+		return nil
+	}
+	b, err := tx.Create`,
+			Test: "./pkg/checkpoint TestAnnounced",
+		},
+		{
+			Name: "newest-version", Protection: "the weakest member decides whether progress is trusted", File: "pkg/watch/progress.go",
+			Old: `return slices.MinFunc(versions,`, New: `return slices.MaxFunc(versions,`,
+			Test: "./pkg/watch TestWeakest|TestFollowTrusts",
+		},
+		{
+			Name: "idle-too-late", Protection: "an idle watch moves within half of the compactions' interval", File: "pkg/watch/stream.go",
+			Old: `t.idle.rules = s.w.Idle.Within(s.w.Compactions())`, New: `t.idle.rules = s.w.Idle`,
+			Test: "./pkg/watch TestIdle",
+		},
+		{
+			Name: "asked-once", Protection: "who asks for the progress of a watch that catches up gets it", File: "pkg/watch/stream.go",
+			Old: `again = time.After(askAgain)`, New: `again = nil`,
+			Test: "./pkg/watch TestFollowAsks",
+		},
+		{
+			Name: "stale-answer", Protection: "an answer to an earlier batch acknowledges nothing", File: "cmd/watch_coprocess.go",
+			Old: `case a.Nack != nil && *a.Nack >= next:`, New: `case a.Nack != nil:`,
+			Test: "./cmd TestCoprocessAnswers",
+		},
+		{
+			Name: "unread-bound", Protection: "no message is read while more than half of the queue waits", File: "pkg/watch/stream.go",
+			Old: `len(s.held) == 0 && s.q.size() <= s.q.limit/2 {`, New: `len(s.held) == 0 {`,
+			Test: "./pkg/watch TestFollow",
+		},
+		{
+			Name: "torn-parts", Protection: "a message is cut between revisions only", File: "pkg/watch/stream.go",
+			Old: `if bytes >= s.w.ItemBytes && rev != events[i-1].GetKv().GetModRevision() {`, New: `if bytes >= s.w.ItemBytes && rev > 0 {`,
+			Test: "./pkg/watch TestFollowCuts",
+		},
+		{
+			Name: "resync-gives-up", Protection: "a resync outlives an outage", File: "pkg/watch/keep.go",
+			Old: `k.Mends == nil || !k.Mends(err) {`, New: `true {`,
+			Test: "./pkg/watch TestResync",
+		},
 	}
 }
 
@@ -204,7 +268,7 @@ func otherCampaigns() []mutant {
 		},
 		{
 			Name: "watch-resync-deletes", Protection: "a resync looks for vanished keys", File: "pkg/watch/resync.go",
-			Old: `list: s.known+s.created != s.count}`, New: `list: false && s.known+s.created != s.count}`,
+			Old: `list: s.announced > 0 || s.known+s.created != s.count}`, New: `list: false && s.known+s.created != s.count}`,
 			Campaign: "--workloads watch --duration 40s", Seed: 31,
 		},
 		{

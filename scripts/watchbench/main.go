@@ -173,21 +173,31 @@ func (b *bench) replay(ctx context.Context) error {
 					n++
 				}
 			}
-			took := time.Since(begun)
+			took, peak := time.Since(begun), peakKiB(cmd)
 			_ = cmd.Process.Signal(syscall.SIGTERM)
 			_ = cmd.Wait()
-			fmt.Printf("replay of %d events, %s: %.2f s, %.0f events/s, peak memory %d MiB\n",
-				b.events, p.name, took.Seconds(), float64(b.events)/took.Seconds(), peakKiB(cmd)/1024)
+			cpu := cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
+			fmt.Printf("replay of %d events, %s: %.2f s, %.0f events/s, %.2f s of CPU, peak memory %d MiB\n",
+				b.events, p.name, took.Seconds(), float64(b.events)/took.Seconds(), cpu.Seconds(), peak/1024)
 		}
 	}
 	return nil
 }
 
-func peakKiB(cmd *exec.Cmd) int64 {
-	if u, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
-		return u.Maxrss
+// peakKiB is the most memory that a running process ever had resident, shared files included. What wait4(2) reports would
+// not be its own: it begins with the memory of whoever started it.
+func peakKiB(cmd *exec.Cmd) int64 { return statusKiB(cmd.Process.Pid, "VmHWM:") }
+
+// statusKiB reads a number from what Linux tells of a process.
+func statusKiB(pid int, name string) int64 {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0
 	}
-	return 0
+	_, rest, _ := strings.Cut(string(text), name)
+	var n int64
+	_, _ = fmt.Sscan(rest, &n)
+	return n
 }
 
 // meter is a relay that counts what comes from the server.
@@ -282,7 +292,7 @@ func (b *bench) resync(ctx context.Context) error {
 
 // backlog lets a watch run into a reader that does not read.
 func (b *bench) backlog(ctx context.Context) error {
-	if err := b.fill(ctx, history{b.backlogMB * 100, 10_000, 100, 100}); err != nil {
+	if err := b.fill(ctx, history{b.backlogMB * 100, 10_000, 100, b.perRevision}); err != nil {
 		return err
 	}
 	for _, p := range []struct {
@@ -301,23 +311,14 @@ func (b *bench) backlog(ctx context.Context) error {
 		for end := time.Now().Add(b.sleep); time.Now().Before(end); time.Sleep(200 * time.Millisecond) {
 			most = max(most, residentKiB(server))
 		}
-		after := residentKiB(server)
+		after, peak := residentKiB(server), peakKiB(cmd)
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 		fmt.Printf("backlog of %d MB in front of a handler that does not read for %v, %s: peak memory %d MiB; the server: %d MiB before, %d at most, %d at the end\n",
-			b.backlogMB, b.sleep, p.name, peakKiB(cmd)/1024, before/1024, most/1024, after/1024)
+			b.backlogMB, b.sleep, p.name, peak/1024, before/1024, most/1024, after/1024)
 	}
 	return nil
 }
 
-// residentKiB is the resident memory of a process that is not shared with files, as Linux tells it.
-func residentKiB(pid int) int64 {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		return 0
-	}
-	_, rest, _ := strings.Cut(string(text), "RssAnon:")
-	var n int64
-	_, _ = fmt.Sscan(rest, &n)
-	return n
-}
+// residentKiB is the resident memory of a process that is not shared with files.
+func residentKiB(pid int) int64 { return statusKiB(pid, "RssAnon:") }
