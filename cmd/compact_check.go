@@ -39,12 +39,10 @@ func newCompactCheck(g *globals) *cobra.Command {
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			path, err := g.checkpointPath(args[0])
-			if err == nil && o.prom {
-				g.settings.Output = "prom"
-			}
 			if err != nil {
 				return err
 			}
+			o.prom = o.prom || g.settings.Output == "prom"
 			if o.critical > o.warning && cmd.Flags().Changed("warning") {
 				return badArgs("--critical must not be longer than --warning")
 			}

@@ -1,7 +1,6 @@
 package checkpoint
 
 import (
-	"crypto/rand"
 	"encoding/json"
 	"os"
 	"time"
@@ -61,7 +60,7 @@ func WriteHorizons(path string, h Horizons) error {
 	if err != nil {
 		return err
 	}
-	tmp := path + "." + rand.Text()[:8] + ".tmp"
+	tmp := path + ".tmp" // one name: a process that is killed here leaves one file behind, not many
 	err = os.WriteFile(tmp, append(b, '\n'), 0o600)
 	if err == nil {
 		err = os.Rename(tmp, path)

@@ -484,6 +484,7 @@ func TestFollowReadsNoMoreThanItHasRoomFor(t *testing.T) {
 			time.Sleep(fullFor / 2)
 			return errEnough
 		})
+		synctest.Wait()
 		if said < 5 || said > 8 { // one is handled, and what is read last goes past the half
 			t.Errorf("%d messages of a tenth of the queue were read", said)
 		}
