@@ -87,7 +87,7 @@ func (b *bench) steps() (steps []func(context.Context) error) {
 	for _, s := range []struct {
 		name string
 		run  func(context.Context) error
-	}{{"replay", b.replay}, {"resync", b.resync}, {"herd", b.herd}, {"backlog", b.backlog}} {
+	}{{"replay", b.replay}, {"resync", b.resync}, {"herd", b.herd}, {"backlog", b.backlogEtcdx}, {"backlog", b.backlogEtcdctl}} {
 		if b.only == "" || b.only == s.name {
 			steps = append(steps, s.run)
 		}
@@ -290,33 +290,36 @@ func (b *bench) resync(ctx context.Context) error {
 	return nil
 }
 
+func (b *bench) backlogEtcdx(ctx context.Context) error {
+	return b.backlog(ctx, "etcdx", b.etcdx, "watch", "--prefix", "b/", "--checkpoint", filepath.Join(b.dir, "backlog"), "--start", "2")
+}
+
+func (b *bench) backlogEtcdctl(ctx context.Context) error {
+	return b.backlog(ctx, "etcdctl", b.etcdctl, "watch", "--prefix", "b/", "--rev", "1")
+}
+
 // backlog lets a watch run into a reader that does not read.
-func (b *bench) backlog(ctx context.Context) error {
+func (b *bench) backlog(ctx context.Context, name, program string, args ...string) error {
 	if err := b.fill(ctx, history{b.backlogMB * 100, 10_000, 100, b.perRevision}); err != nil {
 		return err
 	}
-	for _, p := range []struct {
-		name, program string
-		args          []string
-	}{
-		{"etcdx", b.etcdx, []string{"watch", "--prefix", "b/", "--checkpoint", filepath.Join(b.dir, "backlog"), "--start", "2"}},
-		{"etcdctl", b.etcdctl, []string{"watch", "--prefix", "b/", "--rev", "1"}},
-	} {
-		cmd, _, err := b.start(p.program, b.cluster.Endpoint(0), p.args...)
-		if err != nil {
-			return err
-		}
-		server := b.cluster.Status(ctx)[0].Pid
-		before, most := residentKiB(server), int64(0)
-		for end := time.Now().Add(b.sleep); time.Now().Before(end); time.Sleep(200 * time.Millisecond) {
-			most = max(most, residentKiB(server))
-		}
-		after, peak := residentKiB(server), peakKiB(cmd)
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-		fmt.Printf("backlog of %d MB in front of a handler that does not read for %v, %s: peak memory %d MiB; the server: %d MiB before, %d at most, %d at the end\n",
-			b.backlogMB, b.sleep, p.name, peak/1024, before/1024, most/1024, after/1024)
+	cmd, _, err := b.start(program, b.cluster.Endpoint(0), args...)
+	if err != nil {
+		return err
 	}
+	server := b.cluster.Status(ctx)[0].Pid
+	before, begun := residentKiB(server), time.Now()
+	var most [2]int64 // in the first and in the second half
+	for since := time.Duration(0); since < b.sleep; since = time.Since(begun) {
+		half := min(int(2*since/b.sleep), 1)
+		most[half] = max(most[half], residentKiB(server))
+		time.Sleep(200 * time.Millisecond)
+	}
+	after, peak := residentKiB(server), peakKiB(cmd)
+	_ = cmd.Process.Kill()
+	_ = cmd.Wait()
+	fmt.Printf("backlog of %d MB in front of a handler that does not read for %v, %s: peak memory %d MiB; the server: %d MiB before, at most %d in the first half, %d in the second, %d at the end\n",
+		b.backlogMB, b.sleep, name, peak/1024, before/1024, most[0]/1024, most[1]/1024, after/1024)
 	return nil
 }
 
