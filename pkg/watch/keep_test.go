@@ -3,6 +3,8 @@ package watch
 import (
 	"context"
 	"errors"
+	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -65,3 +67,47 @@ func (o *outage) Get(ctx context.Context, key string, opts ...clientv3.OpOption)
 	}
 	return o.script.Get(ctx, key, opts...)
 }
+
+// A hundred watches that lose their position to the same compaction begin their resyncs apart, and none waits for long.
+func TestResyncsAreSpread(t *testing.T) {
+	for _, c := range []struct {
+		keys int64
+		most time.Duration
+	}{{0, 0}, {10, 10 * time.Millisecond}, {10_000, 10 * time.Second}, {10_000_000, 30 * time.Second}} {
+		synctest.Test(t, func(t *testing.T) {
+			begun := time.Now()
+			starts := make([]time.Duration, 100)
+			var all sync.WaitGroup
+			for i := range starts {
+				all.Go(func() {
+					r := &Resync{Watcher: &Watcher{}, Index: many{n: c.keys}}
+					if err := r.Spread(t.Context()); err != nil {
+						t.Error(err)
+					}
+					starts[i] = time.Since(begun)
+				})
+			}
+			all.Wait()
+			tenths := [10]int{}
+			for _, d := range starts {
+				if d > c.most {
+					t.Errorf("with %d keys a resync began after %v", c.keys, d)
+				}
+				if c.most > 0 {
+					tenths[min(9, int(10*d/c.most))]++
+				}
+			}
+			if n := slices.Max(tenths[:]); c.keys >= 10_000 && n > 40 {
+				t.Errorf("with %d keys %d of 100 began within a tenth of the time", c.keys, n)
+			}
+		})
+	}
+}
+
+// many is an index of which only the size matters.
+type many struct {
+	NoIndex
+	n int64
+}
+
+func (m many) Len() int64 { return m.n }

@@ -63,10 +63,11 @@ type Resync struct {
 const pinnedAttempts = 3
 
 // Spread waits a random time that grows with the range, so that a hundred watches that lost their position to the same
-// compaction do not all read at once.
+// compaction do not all read at once. A millisecond per key is about what they take of a server with one core to spare: a
+// tenth of that was measured to change nothing (docs/performance.md).
 func (r *Resync) Spread(ctx context.Context) error {
 	n := r.Index.Len()
-	limit := min(30*time.Second, time.Duration(n)*time.Second/10_000)
+	limit := min(30*time.Second, time.Duration(n)*time.Millisecond)
 	if limit <= 0 {
 		return nil
 	}

@@ -167,6 +167,11 @@ func watchMutants() []mutant {
 			Test: "./pkg/watch TestFollowCuts",
 		},
 		{
+			Name: "no-spread", Protection: "resyncs after the same compaction begin apart", File: "pkg/watch/sync.go",
+			Old: `return pause(ctx, rand.N(limit))`, New: `return pause(ctx, rand.N(limit)/1000)`,
+			Test: "./pkg/watch TestResyncs",
+		},
+		{
 			Name: "resync-gives-up", Protection: "a resync outlives an outage", File: "pkg/watch/keep.go",
 			Old: `k.Mends == nil || !k.Mends(err) {`, New: `true {`,
 			Test: "./pkg/watch TestResync",
