@@ -12,15 +12,13 @@ import (
 func notifiedMain() {
 	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: os.Args[1], Net: "unixgram"})
 	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
+		panic(err)
 	}
 	fmt.Println("listening")
 	for b := make([]byte, 64<<10); ; {
 		n, err := conn.Read(b)
 		if err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
+			panic(err)
 		}
 		fmt.Printf("%s\n", b[:n])
 	}

@@ -107,7 +107,9 @@ func FuzzIndexLog(f *testing.F) {
 		return b
 	}
 	known := map[string]*Known{"a": {Create: 1, Mod: 2, Version: 3, Sum: 4}, "b": nil}
-	two := log(func(l *indexLog) { _, _ = l.append(1, 2, []string{"a", "b"}, known), l.append(1, 3, nil, nil) })
+	two := log(func(l *indexLog) {
+		_, _ = l.append(1, 2, []string{"a", "b"}, known), l.announce(1, 2, []string{"c"}, map[string]int64{"c": 3})
+	})
 	f.Add(two)
 	f.Add(two[:len(two)-1])
 	f.Add([]byte{0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 1})
@@ -117,13 +119,13 @@ func FuzzIndexLog(f *testing.F) {
 		if err := os.WriteFile(path, file, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		read := func() (records []map[string]*Known) {
+		read := func() (records []record) {
 			l, err := openIndexLog(path)
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer l.file.Close()
-			if err := l.replay(func(_, _ int64, c map[string]*Known) { records = append(records, c) }); err != nil {
+			if err := l.replay(func(r record) { records = append(records, r) }); err != nil {
 				t.Fatal(err)
 			}
 			if err := l.append(7, 8, []string{"new"}, map[string]*Known{}); err != nil {
@@ -136,7 +138,7 @@ func FuzzIndexLog(f *testing.F) {
 		if len(second) != len(first)+1 || !reflect.DeepEqual(first, second[:len(first)]) && len(first) > 0 {
 			t.Fatalf("%d records, and then %d after one more", len(first), len(second))
 		}
-		if _, ok := second[len(first)]["new"]; !ok {
+		if _, ok := second[len(first)].changes["new"]; !ok {
 			t.Fatalf("the record behind the cut is %v", second[len(first)])
 		}
 	})

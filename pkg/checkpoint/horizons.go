@@ -2,6 +2,8 @@ package checkpoint
 
 import (
 	"encoding/json"
+	"errors"
+	"io/fs"
 	"os"
 	"time"
 )
@@ -60,9 +62,17 @@ func WriteHorizons(path string, h Horizons) error {
 	if err != nil {
 		return err
 	}
-	tmp := path + ".tmp" // one name: a process that is killed here leaves one file behind, not many
-	err = os.WriteFile(tmp, append(b, '\n'), 0o600)
-	if err == nil {
+	// One name: a process that is killed here leaves one file behind, not many.
+	tmp := path + ".tmp"
+	if err := os.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return &WriteError{path, err}
+	}
+	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL|noFollow, 0o600)
+	if err != nil {
+		return &WriteError{path, err}
+	}
+	_, err = f.Write(append(b, '\n'))
+	if err = errors.Join(err, f.Close()); err == nil {
 		err = os.Rename(tmp, path)
 	}
 	if err != nil {

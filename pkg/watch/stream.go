@@ -141,16 +141,8 @@ func (s *stream) check(ctx context.Context) error {
 // loop takes messages, asks for progress while there are none, and stops reading while the queue is full.
 func (s *stream) loop(ctx context.Context, raw pb.Watch_WatchClient) error {
 	timing := newTiming(s.w.Config, time.Now())
-	var version chan string
-	if s.w.ProgressEvery > 0 {
-		// Events do not wait for it.
-		version = make(chan string, 1)
-		asking, stop := context.WithCancel(ctx)
-		var asked sync.WaitGroup
-		defer asked.Wait()
-		defer stop()
-		asked.Go(func() { version <- s.version(asking) })
-	}
+	version, forget := s.askVersion(ctx)
+	defer forget()
 	tick := time.NewTicker(timing.every(s.w.Config))
 	defer tick.Stop()
 	var again <-chan time.Time // runs while somebody waits for the answer to Ask
@@ -178,11 +170,7 @@ func (s *stream) loop(ctx context.Context, raw pb.Watch_WatchClient) error {
 				again = nil
 			}
 		case v := <-version:
-			v = s.w.saw(s.member.Endpoint, v)
-			timing.trust(s.w.Config, v)
-			if !AnswersProgress(v) && s.w.Idle.Mode == IdleProof {
-				s.count(ctx)
-			}
+			s.trust(ctx, timing, v)
 		case <-space:
 			s.flush()
 		case <-giveUp:
@@ -204,6 +192,27 @@ func (s *stream) loop(ctx context.Context, raw pb.Watch_WatchClient) error {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
+	}
+}
+
+// askVersion asks the member for its version; events do not wait for the answer. There is none where nobody needs it.
+func (s *stream) askVersion(ctx context.Context) (answer <-chan string, forget func()) {
+	if s.w.ProgressEvery <= 0 {
+		return nil, func() {}
+	}
+	version := make(chan string, 1)
+	ctx, stop := context.WithCancel(ctx)
+	var asked sync.WaitGroup
+	asked.Go(func() { version <- s.version(ctx) })
+	return version, func() { stop(); asked.Wait() }
+}
+
+// trust takes the member's version into account.
+func (s *stream) trust(ctx context.Context, t *timing, version string) {
+	version = s.w.saw(s.member.Endpoint, version)
+	t.trust(s.w.Config, version)
+	if !AnswersProgress(version) && s.w.Idle.Mode == IdleProof {
+		s.count(ctx)
 	}
 }
 

@@ -25,7 +25,7 @@ func (m mutant) apply(text string) (string, error) {
 
 func mutants() []mutant {
 	var all []mutant
-	for _, some := range [][]mutant{connMutants(), watchMutants(), lockMutants(), lockCampaigns(), otherCampaigns()} {
+	for _, some := range [][]mutant{connMutants(), watchMutants(), handlerMutants(), streamMutants(), lockMutants(), lockCampaigns(), otherCampaigns()} {
 		all = append(all, some...)
 	}
 	return all
@@ -107,6 +107,11 @@ func watchMutants() []mutant {
 			Old: `{ c.partial, c.created = nil, false }`, New: `{ c.created = false }`,
 			Test: "./pkg/watch TestCursor|TestFollow",
 		},
+	}
+}
+
+func handlerMutants() []mutant {
+	return []mutant{
 		{
 			Name: "position-per-event", Protection: "a revision is handled when all of its events are", File: "cmd/watch_record.go",
 			Old: `	for _, events := range watch.Revisions(it.Events) {
@@ -136,6 +141,11 @@ func watchMutants() []mutant {
 	b, err := tx.Create`,
 			Test: "./pkg/checkpoint TestAnnounced",
 		},
+	}
+}
+
+func streamMutants() []mutant {
+	return []mutant{
 		{
 			Name: "newest-version", Protection: "the weakest member decides whether progress is trusted", File: "pkg/watch/progress.go",
 			Old: `return slices.MinFunc(versions,`, New: `return slices.MaxFunc(versions,`,
