@@ -1,18 +1,13 @@
 package cmd
 
 import (
-	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
-	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/etcdx/etcdx/pkg/conn"
@@ -21,11 +16,19 @@ import (
 const checkEndpointsHelp = `Asks every endpoint by itself how it is, and prints one line for each.
 
 An endpoint is well when it answers, knows its leader, belongs to the same cluster as
-the others, has no alarm and lags behind the others by at most --max-lag raft entries.
+the others, has no alarm, lags behind the others by at most --max-lag raft entries, and
+has a clock that does not certainly differ from this host's by more than --max-clock.
 What is wrong is said in one sentence, with the next step on stderr.
 
+CLOCK is what etcd's answer to GET /version on the same port says of its clock; HTTP
+gives whole seconds, so that "within 0.8s" is as good as it gets. The column is left out
+where nobody answers that. ASIDE says for how long other commands try an endpoint after
+all others, because it failed them.
+
 Ends with 0 when every endpoint is well, with 69 when one is not, and with 81 when the
-endpoints belong to different clusters: fit for monitoring.`
+endpoints belong to different clusters: fit for monitoring. With --nagios: 0 OK,
+1 WARNING, 2 CRITICAL (half of the endpoints or more, no leader, or different clusters),
+3 UNKNOWN.`
 
 func newCheckEndpoints(g *globals) *cobra.Command {
 	var o checkEndpointsOptions
@@ -33,10 +36,13 @@ func newCheckEndpoints(g *globals) *cobra.Command {
 		Use:     "check-endpoints",
 		Short:   "Shows every endpoint: reachable, leader, lag, size, alarms, and what is wrong with it",
 		Long:    checkEndpointsHelp,
-		Example: "  etcdx check-endpoints --endpoints a:2379,b:2379,c:2379\n  etcdx check-endpoints -o json",
+		Example: "  etcdx check-endpoints --endpoints a:2379,b:2379,c:2379\n  etcdx check-endpoints --jq 'select(.healthy | not) | .endpoint'",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := g.complete(); err != nil {
+			if err := g.complete(); err != nil && o.nagios {
+				fmt.Fprintf(g.streams.Out, "ETCDX UNKNOWN - %v\n", err)
+				return codeError{code: nagiosUnknown}
+			} else if err != nil {
 				return err
 			}
 			ctx, cancel := g.short(cmd.Context())
@@ -45,21 +51,36 @@ func newCheckEndpoints(g *globals) *cobra.Command {
 		},
 	}
 	cmd.Flags().Uint64Var(&o.maxLag, "max-lag", 1000, "raft entries that an endpoint may be behind the foremost one")
+	cmd.Flags().DurationVar(&o.maxClock, "max-clock", 5*time.Second, "difference between an endpoint's clock and this host's; 0: do not ask for the time")
+	cmd.Flags().BoolVar(&o.nagios, "nagios", false, "print one line and exit as a Nagios plugin does")
 	return cmd
 }
 
-type checkEndpointsOptions struct{ maxLag uint64 }
+type checkEndpointsOptions struct {
+	maxLag   uint64
+	maxClock time.Duration
+	nagios   bool
+}
 
 func (o checkEndpointsOptions) run(ctx context.Context, g *globals) error {
 	endpoints := g.settings.Conn.Endpoints
 	states := make([]endpointState, len(endpoints))
 	var asked sync.WaitGroup
 	for i, ep := range endpoints {
-		asked.Go(func() { states[i] = askEndpoint(ctx, g.settings.Conn, ep) })
+		asked.Go(func() { states[i] = o.ask(ctx, g.settings.Conn, ep) })
 	}
 	asked.Wait()
-	records := judgeEndpoints(states, o.maxLag)
-	if err := printEndpoints(g, records); err != nil {
+	records := o.judge(states)
+	now := time.Now()
+	for _, a := range conn.SetAside(g.settings.Conn, now) {
+		for i := range records {
+			records[i].setAside(a, now)
+		}
+	}
+	if o.nagios {
+		return nagiosEndpoints(g.streams.Out, records)
+	}
+	if err := g.printSheet(endpointSheet(records)); err != nil {
 		return err
 	}
 	hints := map[string]bool{}
@@ -78,15 +99,19 @@ type endpointState struct {
 	tls      bool
 	took     time.Duration
 	status   *clientv3.StatusResponse
+	clock    *conn.ClockDifference // nil: not known
 	err      error
 }
 
-// askEndpoint asks one endpoint, and no other, for its status.
-func askEndpoint(ctx context.Context, o conn.Options, endpoint string) endpointState {
-	s := endpointState{endpoint: endpoint, tls: speaksTLS(o, endpoint)}
+// clockLimit is how long an endpoint that has answered is waited for once more, to hear its time.
+const clockLimit = time.Second
+
+// ask asks one endpoint, and no other, for its status and its time.
+func (o checkEndpointsOptions) ask(ctx context.Context, to conn.Options, endpoint string) endpointState {
+	s := endpointState{endpoint: endpoint, tls: speaksTLS(to, endpoint)}
 	// The verdicts of other commands neither help nor matter: this one asks everybody.
-	o.Endpoints, o.Pin, o.StateFile, o.Notice = []string{endpoint}, true, "", nil
-	c, err := conn.Open(o)
+	to.Endpoints, to.Pin, to.StateFile, to.Notice = []string{endpoint}, true, "", nil
+	c, err := conn.Open(to)
 	if err != nil {
 		s.err = err
 		return s
@@ -97,6 +122,13 @@ func askEndpoint(ctx context.Context, o conn.Options, endpoint string) endpointS
 		return m.Client.Status(ctx, endpoint)
 	})
 	s.took = time.Since(start)
+	if s.err == nil && o.maxClock > 0 {
+		ctx, cancel := context.WithTimeout(ctx, clockLimit)
+		defer cancel()
+		if d, err := conn.AskClock(ctx, to, endpoint); err == nil {
+			s.clock = &d
+		}
+	}
 	return s
 }
 
@@ -108,167 +140,3 @@ func speaksTLS(o conn.Options, endpoint string) bool {
 	}
 	return o.TLS.CACert != "" || o.TLS.Cert != "" || !o.TLS.Insecure
 }
-
-// endpointRecord is one line of check-endpoints. Sizes are in bytes, the time in milliseconds.
-type endpointRecord struct {
-	Kind     string `json:"kind"`
-	Endpoint string `json:"endpoint"`
-	Healthy  bool   `json:"healthy"`
-	TLS      bool   `json:"tls"`
-	TookMS   int64  `json:"took_ms"`
-	Cluster  string `json:"cluster_id,omitempty"`
-	Member   string `json:"member_id,omitempty"`
-	Role     string `json:"role,omitempty"` // leader, follower, learner
-	Version  string `json:"version,omitempty"`
-	Term     uint64 `json:"raft_term,omitempty"`
-	Index    uint64 `json:"raft_index,omitempty"`
-	Lag      uint64 `json:"lag"`
-	Size     int64  `json:"db_size,omitempty"`
-	InUse    int64  `json:"db_size_in_use,omitempty"`
-	Problem  string `json:"problem,omitempty"`
-	Hint     string `json:"hint,omitempty"`
-}
-
-// judgeEndpoints turns what the endpoints said into records, comparing each with the others.
-func judgeEndpoints(states []endpointState, maxLag uint64) []endpointRecord {
-	var foremost uint64
-	clusters := map[uint64]int{}
-	for _, s := range states {
-		if s.status != nil {
-			foremost = max(foremost, s.status.RaftIndex)
-			clusters[s.status.Header.ClusterId]++
-		}
-	}
-	records := make([]endpointRecord, len(states))
-	for i, s := range states {
-		r := endpointRecord{Kind: "endpoint", Endpoint: s.endpoint, TLS: s.tls, TookMS: s.took.Milliseconds()}
-		if s.status == nil {
-			r.Problem, r.Hint = problemOf(s.err)
-		} else {
-			r.describe((*pb.StatusResponse)(s.status), foremost)
-			r.Problem, r.Hint = problemIn(r, s.status.Errors, maxLag)
-			if len(clusters) > 1 {
-				r.Problem, r.Hint = "belongs to cluster "+r.Cluster+", others to another one", errOtherClusters.Error()
-			}
-		}
-		r.Healthy = r.Problem == ""
-		records[i] = r
-	}
-	return records
-}
-
-// describe fills in what a member says of itself.
-func (r *endpointRecord) describe(s *pb.StatusResponse, foremost uint64) {
-	r.Cluster, r.Member = fmt.Sprintf("%x", s.Header.ClusterId), fmt.Sprintf("%x", s.Header.MemberId)
-	r.Version, r.Term, r.Index, r.Lag = s.Version, s.RaftTerm, s.RaftIndex, foremost-s.RaftIndex
-	r.Size, r.InUse = s.DbSize, s.DbSizeInUse
-	switch {
-	case s.Leader == s.Header.MemberId:
-		r.Role = "leader"
-	case s.IsLearner:
-		r.Role = "learner"
-	default:
-		r.Role = "follower"
-	}
-	if s.Leader == 0 {
-		r.Role = "no leader"
-	}
-}
-
-// problemOf says why an endpoint could not be asked.
-func problemOf(err error) (problem, hint string) {
-	e, ok := errors.AsType[*conn.UnavailableError](err)
-	if !ok || len(e.Attempts) == 0 {
-		return err.Error(), ""
-	}
-	a := e.Attempts[0]
-	problem, hint = a.Reason.Explain()
-	if a.Reason == conn.Other {
-		problem = a.Err.Error()
-	}
-	return problem, hint
-}
-
-// problemIn says what is wrong with a member that answers; empty: nothing.
-func problemIn(r endpointRecord, alarms []string, maxLag uint64) (problem, hint string) {
-	for _, alarm := range alarms {
-		switch {
-		case strings.Contains(alarm, "NOSPACE"):
-			return "alarm NOSPACE: the database is full", "compact, defragment, then etcdx alarm disarm; or raise the server's --quota-backend-bytes"
-		case strings.Contains(alarm, "CORRUPT"):
-			return "alarm CORRUPT: its data differs from the others'", "remove the member, and add it again with empty data"
-		}
-	}
-	switch {
-	case r.Role == "no leader":
-		return conn.NoLeader.Explain()
-	case len(alarms) > 0:
-		return strings.Join(alarms, ", "), ""
-	case r.Lag > maxLag:
-		return fmt.Sprintf("is %d raft entries behind", r.Lag), "it is slow or was away: look at its disk, processor and network"
-	}
-	return "", ""
-}
-
-func printEndpoints(g *globals, records []endpointRecord) error {
-	if g.asJSON() {
-		for _, r := range records {
-			if err := printJSON(g.streams.Out, r); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-	w := tabwriter.NewWriter(g.streams.Out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "ENDPOINT\tSTATE\tTLS\tTIME\tMEMBER\tROLE\tVERSION\tTERM\tINDEX\tLAG\tDB\tPROBLEM")
-	for _, r := range records {
-		state, secure := "ok", "no"
-		if !r.Healthy {
-			state = "BAD"
-		}
-		if r.TLS {
-			secure = "yes"
-		}
-		if r.Member == "" {
-			fmt.Fprintf(w, "%s\t%s\t%s\t%dms\t-\t-\t-\t-\t-\t-\t-\t%s\n", r.Endpoint, state, secure, r.TookMS, r.Problem)
-			continue
-		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%dms\t%s\t%s\t%s\t%d\t%d\t%d\t%s\t%s\n", r.Endpoint, state, secure, r.TookMS,
-			r.Member, r.Role, r.Version, r.Term, r.Index, r.Lag, sizeText(r.Size), cmp.Or(r.Problem, "-"))
-	}
-	return w.Flush()
-}
-
-// sizeText writes a number of bytes for people.
-func sizeText(n int64) string {
-	switch {
-	case n >= 1<<30:
-		return fmt.Sprintf("%.1f GiB", float64(n)/(1<<30))
-	case n >= 1<<20:
-		return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
-	}
-	return fmt.Sprintf("%.1f KiB", float64(n)/(1<<10))
-}
-
-// errOtherClusters says that the endpoints do not belong together.
-var errOtherClusters = errors.New("the endpoints belong to different clusters: etcdx needs those of one")
-
-// endpointsVerdict is the command's error, if an endpoint is not well.
-func endpointsVerdict(records []endpointRecord) error {
-	var bad []string
-	for _, r := range records {
-		if !r.Healthy {
-			bad = append(bad, r.Endpoint)
-		}
-	}
-	switch {
-	case slices.ContainsFunc(records, func(r endpointRecord) bool { return r.Hint == errOtherClusters.Error() }):
-		return errOtherClusters
-	case len(bad) > 0:
-		return fmt.Errorf("%w: %d of %d: %s", errEndpointsBad, len(bad), len(records), strings.Join(bad, ", "))
-	}
-	return nil
-}
-
-// errEndpointsBad says that some endpoints are not well.
-var errEndpointsBad = errors.New("endpoints that are not well")

@@ -69,11 +69,6 @@ func readCheckpoint(path string) checkpointRecord {
 	return r
 }
 
-// asJSON says whether -w/-o asks for JSON of some kind.
-func (g *globals) asJSON() bool {
-	return g.settings.Output == string(output.JSON) || g.settings.Output == string(output.JSONL)
-}
-
 // printJSON writes v as one line.
 func printJSON(w io.Writer, v any) error {
 	text, err := json.Marshal(v)
@@ -101,21 +96,18 @@ func newCheckpointLs(g *globals) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			var sheet output.Sheet
 			for _, path := range paths {
 				r := readCheckpoint(path)
-				switch {
-				case g.asJSON():
-					r.Spec = nil
-					if err := printJSON(g.streams.Out, r); err != nil {
-						return err
-					}
-				case r.Error != "":
-					fmt.Fprintf(g.streams.Out, "%s\t%s\n", output.Escape(r.Name, true), output.Escape(r.Error, true))
-				default:
-					fmt.Fprintf(g.streams.Out, "%s\trevision %d\t%s\t%s\n", output.Escape(r.Name, true), r.Revision, r.Updated.Format(time.RFC3339), r.Watches)
+				r.Spec = nil
+				if r.Error != "" {
+					sheet.Simple += fmt.Sprintf("%s\t%s\n", output.Escape(r.Name, true), output.Escape(r.Error, true))
+				} else {
+					sheet.Simple += fmt.Sprintf("%s\trevision %d\t%s\t%s\n", output.Escape(r.Name, true), r.Revision, r.Updated.Format(time.RFC3339), r.Watches)
 				}
+				sheet.Records, sheet.Values = append(sheet.Records, r), append(sheet.Values, r.Name)
 			}
-			return nil
+			return g.printSheet(sheet)
 		},
 	}
 }
@@ -132,16 +124,13 @@ func newCheckpointShow(g *globals) *cobra.Command {
 				return err
 			}
 			r := readCheckpoint(path)
-			if g.asJSON() {
-				return printJSON(g.streams.Out, r)
-			}
-			fmt.Fprintf(g.streams.Out, "name      %s\npath      %s\nwatches   %s\nrevision  %d\nphase     %s\ncluster   %s\nterm      %d\nupdated   %s\nwriter    %s\n",
+			text := fmt.Sprintf("name      %s\npath      %s\nwatches   %s\nrevision  %d\nphase     %s\ncluster   %s\nterm      %d\nupdated   %s\nwriter    %s\n",
 				output.Escape(r.Name, true), output.Escape(r.Path, true), r.Watches, r.Revision, output.Escape(r.Phase, true), r.Cluster, r.Term,
 				r.Updated.Format(time.RFC3339Nano), output.Escape(r.Writer, true))
 			if len(r.Spec.Exec) > 0 {
-				fmt.Fprintf(g.streams.Out, "handler   %s %q\n", orElse(r.Spec.Mode, "event"), r.Spec.Exec)
+				text += fmt.Sprintf("handler   %s %q\n", orElse(r.Spec.Mode, "event"), r.Spec.Exec)
 			}
-			return nil
+			return g.printSheet(output.Sheet{Records: []any{r}, One: true, Values: []string{strconv.FormatInt(r.Revision, 10)}, Simple: text})
 		},
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/etcdx/etcdx/pkg/checkpoint"
+	"github.com/etcdx/etcdx/pkg/output"
 	"github.com/etcdx/etcdx/pkg/watch"
 )
 
@@ -220,8 +221,8 @@ func (o compactCheckOptions) print(g *globals, r compactCheckRecord, err error) 
 	case o.prom:
 		fmt.Fprint(out, r.prometheus(err == nil || errors.As(err, new(codeError))))
 		return err
-	case g.asJSON():
-		if printErr := printJSON(out, r); printErr != nil {
+	case g.settings.Output != string(output.Simple):
+		if printErr := g.printSheet(output.Sheet{Records: []any{r}, One: true, Values: []string{r.Verdict}}); printErr != nil {
 			return printErr
 		}
 		return err

@@ -14,6 +14,7 @@ import (
 
 	"github.com/etcdx/etcdx/pkg/config"
 	"github.com/etcdx/etcdx/pkg/conn"
+	"github.com/etcdx/etcdx/pkg/output"
 )
 
 const contextHelp = `Shows and changes contexts: named sets of endpoints, TLS files, user and time limits.
@@ -34,7 +35,11 @@ func newContext(g *globals) *cobra.Command {
   etcdx context use prod
   etcdx context import-env staging`,
 		// The commands must work while the settings do not: they are how to mend them.
-		PersistentPreRunE: func(*cobra.Command, []string) error { g.parsed = true; return nil },
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			g.parsed = true
+			g.settings = config.Presentation(cmd.Flags(), g.env)
+			return g.useFilter(cmd, g.settings.Filter)
+		},
 	}
 	cmd.AddCommand(newContextLs(g), newContextShow(g), newContextUse(g), newContextSet(g), newContextRm(g), newContextImport(g), newContextCheck(g))
 	return cmd
@@ -50,24 +55,40 @@ func newContextLs(g *globals) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			var sheet output.Sheet
 			for _, name := range all.Names() {
-				c, _, err := all.Get(name)
+				c, file, err := all.Get(name)
 				if err != nil {
 					return err
 				}
+				r := newContextRecord(name, file, c)
 				mark := " "
-				if name == inForce(cmd.Flags(), g.env, all) {
+				if r.InForce = name == inForce(cmd.Flags(), g.env, all); r.InForce {
 					mark = "*"
 				}
 				line := fmt.Sprintf("%s %s\t%s", mark, name, strings.Join(c.Endpoints, ","))
 				if c.Protected {
 					line += "\tprotected"
 				}
-				fmt.Fprintln(g.streams.Out, line)
+				sheet.Records, sheet.Values = append(sheet.Records, r), append(sheet.Values, name)
+				sheet.Simple += line + "\n"
 			}
-			return nil
+			return g.printSheet(sheet)
 		},
 	}
+}
+
+// contextRecord is a context without its secrets. The settings have their names in the context file.
+type contextRecord struct {
+	Schema  string `json:"schema"`
+	Name    string `json:"name"`
+	File    string `json:"file"`
+	InForce bool   `json:"in_force"`
+	config.Context
+}
+
+func newContextRecord(name, file string, c config.Context) contextRecord {
+	return contextRecord{Schema: "etcdx.context/1", Name: name, File: file, Context: c.WithoutSecrets()}
 }
 
 // inForce returns the name of the context that a command with these flags would use; empty: none.
@@ -107,8 +128,11 @@ func newContextShow(g *globals) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(g.streams.Out, "# %s\n%s", file, text)
-			return nil
+			r := newContextRecord(name, file, c)
+			r.InForce = name == inForce(cmd.Flags(), g.env, all)
+			return g.printSheet(output.Sheet{
+				Records: []any{r}, One: true, Values: []string{name}, Simple: fmt.Sprintf("# %s\n%s", file, text),
+			})
 		},
 	}
 }
@@ -238,9 +262,11 @@ func newContextCheck(g *globals) *cobra.Command {
 					return err
 				}
 			}
+			format := g.settings.Output
 			if g.settings, err = config.Resolve(cmd.Flags(), g.env); err != nil {
 				return err
 			}
+			g.settings.Output = format
 			c, err := g.connect()
 			if err != nil {
 				return err
@@ -252,10 +278,20 @@ func newContextCheck(g *globals) *cobra.Command {
 			if err != nil {
 				return fmt.Errorf("check: %w", err)
 			}
-			fmt.Fprintf(g.streams.Out, "%s answers in %s\n", endpoint, time.Since(start).Round(time.Millisecond))
-			return nil
+			r := contextCheckRecord{Schema: "etcdx.context-check/1", Context: g.settings.Context, Endpoint: endpoint, TookMS: time.Since(start).Milliseconds()}
+			return g.printSheet(output.Sheet{
+				Records: []any{r}, One: true, Values: []string{endpoint}, Simple: fmt.Sprintf("%s answers in %dms\n", endpoint, r.TookMS),
+			})
 		},
 	}
+}
+
+// contextCheckRecord says which endpoint answered, and how fast.
+type contextCheckRecord struct {
+	Schema   string `json:"schema"`
+	Context  string `json:"context,omitempty"` // empty: none is in force
+	Endpoint string `json:"endpoint"`
+	TookMS   int64  `json:"took_ms"`
 }
 
 // answering returns the endpoint that served a read first.

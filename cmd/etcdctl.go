@@ -77,6 +77,15 @@ func (g *globals) adopt(c *cobra.Command) {
 			return err
 		}
 		takeFromEnvironment(cmd.Flags(), g.env)
+		if !g.asEtcdctl {
+			_, format, _, err := g.convert(commandWords(cmd), g.streams.Out)
+			if err == nil {
+				err = cmd.Flags().Set("write-out", string(format))
+			}
+			if err != nil {
+				return err
+			}
+		}
 		run(cmd, args)
 		return nil
 	}

@@ -33,12 +33,13 @@ func (g *globals) supervise(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	stdout := g.streams.Out
-	if f := output.Format(g.settings.Output); f == output.JSONL || f == output.YAML {
-		if err := cmd.Flags().Set("write-out", "json"); err != nil {
-			return err
-		}
-		stdout = &converter{out: stdout, format: f}
+	stdout, format, finish, err := g.convert(commandWords(cmd), g.streams.Out)
+	if err != nil {
+		return err
+	}
+	// Also where it is what was asked for: by -o, which etcdctl does not have.
+	if err := cmd.Flags().Set("write-out", string(format)); err != nil {
+		return err
 	}
 	if isTerminal(stdout) {
 		// Values, names of members and roles: etcdctl writes them as they are.
@@ -65,6 +66,9 @@ func (g *globals) supervise(cmd *cobra.Command, args []string) error {
 	}
 	last := g.passOn(stderr)
 	err = child.Wait()
+	if err := finish(); err != nil {
+		return fmt.Errorf("%s: %w", strings.Join(commandWords(cmd), " "), err)
+	}
 	exit, ok := errors.AsType[*exec.ExitError](err)
 	if err == nil || !ok {
 		return err
@@ -73,35 +77,6 @@ func (g *globals) supervise(cmd *cobra.Command, args []string) error {
 		return codeError{code: exitSignal + int(s.Signal())}
 	}
 	return verdict(commandWords(cmd), exit.ExitCode(), last)
-}
-
-// converter turns each line of etcdctl's JSON into another format; what is no JSON it passes on.
-type converter struct {
-	out    io.Writer
-	format output.Format
-	line   []byte // begun, but not ended yet
-	some   bool   // whether a document was written
-}
-
-func (c *converter) Write(p []byte) (int, error) {
-	for rest := p; len(rest) > 0; {
-		part, after, ended := bytes.Cut(rest, []byte("\n"))
-		c.line, rest = append(c.line, part...), after
-		if !ended {
-			break
-		}
-		text, err := output.Convert(c.format, c.line)
-		if err != nil {
-			text = append(c.line, '\n')
-		} else if c.some && c.format == output.YAML {
-			text = append([]byte("---\n"), text...)
-		}
-		c.line, c.some = nil, true
-		if _, err := c.out.Write(text); err != nil {
-			return 0, err
-		}
-	}
-	return len(p), nil
 }
 
 // childArgs writes the command line of cmd without the global flags: their values go by childEnv.
@@ -132,7 +107,7 @@ func (g *globals) childEnv(cmd *cobra.Command) []string {
 		if list, ok := f.Value.(pflag.SliceValue); ok {
 			value = strings.Join(list.GetSlice(), ",")
 		}
-		if f.Changed && f.Name != "output" && f.Name != "password-file" {
+		if f.Changed && f.Name != "output" && f.Name != "password-file" && f.Name != "jq" {
 			set[config.Variable("ETCDX", f.Name)] = value
 		}
 	})

@@ -85,6 +85,7 @@ func outcomes() []outcome {
 		{is: as[*config.UsageError], code: exitUsage, etcdctl: etcdctlArgs},
 		{is: as[*config.ImpossibleError], code: exitImpossible, etcdctl: etcdctlArgs},
 		{is: as[*labMissingError], code: 127, hint: "go install github.com/etcdx/etcdx/cmd/etcdx-lab@latest"},
+		{is: isFilterMisfit, code: exitFailed, hint: "the command did what it does; only what it printed is not complete"},
 		{is: as[*output.WriteError], code: exitFailed, hint: "what was printed is not complete"},
 		{is: as[notFoundError], code: exitNotFound},
 		{is: as[*handlerError], code: exitHandler, hint: "the checkpoint stands before those events: mend the handler and resume"},

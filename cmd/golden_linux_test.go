@@ -176,7 +176,7 @@ func newJudge(t *testing.T) *judge {
 	if err := os.Mkdir(j.bin, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"etcdctl", "etcdx"} {
+	for _, name := range []string{"etcdctl", "etcdx", "faulty"} {
 		if err := os.Symlink(self, filepath.Join(j.bin, name)); err != nil {
 			t.Fatal(err)
 		}

@@ -7,7 +7,6 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -17,6 +16,7 @@ import (
 
 	"github.com/etcdx/etcdx/pkg/conn"
 	"github.com/etcdx/etcdx/pkg/lock"
+	"github.com/etcdx/etcdx/pkg/output"
 )
 
 // lockVerbs returns the subcommands of lock.
@@ -68,16 +68,7 @@ func (g *globals) showLocks(ctx context.Context, s lockStore, all []lockRecord) 
 	for i := range all {
 		s.fillLease(ctx, &all[i])
 	}
-	if g.asJSON() {
-		for _, r := range all {
-			if err := printJSON(g.streams.Out, r); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-	w := tabwriter.NewWriter(g.streams.Out, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(w, "NAME\tRANK\tSTATE\tMODE\tTOKEN\tLEASE\tRENEWED\tHOLDER")
+	sheet := output.Sheet{Columns: []string{"NAME", "RANK", "STATE", "MODE", "TOKEN", "LEASE", "RENEWED", "HOLDER"}}
 	for _, r := range all {
 		state, renewed, lease, who := "waiting", "never expires", "none", "unknown"
 		if r.Holds {
@@ -92,9 +83,12 @@ func (g *globals) showLocks(ctx context.Context, s lockStore, all []lockRecord) 
 				who += " (" + lock.Plain(h.Note) + ")"
 			}
 		}
-		fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%d\t%s\t%s\t%s\n", lock.Plain(r.Name), r.Rank, state, r.Mode, r.Token, lease, renewed, strings.TrimSpace(who))
+		sheet.Records, sheet.Values = append(sheet.Records, r), append(sheet.Values, r.Key)
+		sheet.Cells = append(sheet.Cells, []string{
+			lock.Plain(r.Name), strconv.Itoa(r.Rank), state, string(r.Mode), strconv.FormatInt(r.Token, 10), lease, renewed, strings.TrimSpace(who),
+		})
 	}
-	return w.Flush()
+	return g.printSheet(sheet)
 }
 
 func (s lockStore) fillLease(ctx context.Context, r *lockRecord) {

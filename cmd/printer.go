@@ -16,25 +16,41 @@ import (
 // printer returns the printer that the global flags ask for; o says the rest. A format that cannot show what etcd answers
 // is refused here, before a command has done anything.
 func (g *globals) printer(o output.Options) (*output.Printer, error) {
-	o.Format, o.Hex = output.Format(g.settings.Output), g.settings.Hex
+	p, err := g.anyPrinter(o)
+	if err == nil {
+		err = g.badFormat(p.Answers())
+	}
+	return p, err
+}
+
+// anyPrinter returns the printer that the global flags ask for, whatever it is to print.
+func (g *globals) anyPrinter(o output.Options) (*output.Printer, error) {
+	o.Format, o.Hex, o.Filter = output.Format(g.settings.Output), g.settings.Hex, g.filter
 	// Under etcdctl's name a terminal gets the very bytes that a pipe gets, as from etcdctl.
 	o.Terminal = isTerminal(g.streams.Out) && !g.asEtcdctl
-	o.Style = output.NewStyle(output.ColorWhen(g.settings.Color), o.Terminal, g.env)
+	env := g.env
+	if g.asEtcdctl {
+		env = func(string) (string, bool) { return "", false } // etcdctl knows no colours: no variable asks for them
+	}
+	o.Style = output.NewStyle(output.ColorWhen(g.settings.Color), o.Terminal, env)
 	p, err := output.New(g.streams.Out, o)
-	if err == nil {
-		err = p.Answers()
+	return p, g.badFormat(err)
+}
+
+// badFormat turns a *output.FormatError into wrong usage.
+func (g *globals) badFormat(err error) error {
+	e, ok := errors.AsType[*output.FormatError](err)
+	if !ok {
+		return err
 	}
-	if err != nil {
-		text, hint, _ := strings.Cut(err.Error(), ": ")
-		switch {
-		case g.asEtcdctl && o.Format == "table":
-			text = "table not supported as output format"
-		case g.asEtcdctl:
-			text = "unsupported output format"
-		}
-		return nil, usageError{text: text, hint: hint, feature: true}
+	text, hint, _ := strings.Cut(err.Error(), ": ")
+	switch {
+	case g.asEtcdctl && e.Format == output.Table:
+		text = "table not supported as output format"
+	case g.asEtcdctl:
+		text = "unsupported output format"
 	}
-	return p, nil
+	return usageError{text: text, hint: hint, feature: true}
 }
 
 // isTerminal says whether people sit at the other end of a stream.

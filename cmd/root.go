@@ -17,6 +17,7 @@ import (
 
 	"github.com/etcdx/etcdx/pkg/config"
 	"github.com/etcdx/etcdx/pkg/conn"
+	"github.com/etcdx/etcdx/pkg/output"
 )
 
 // Streams are a command's standard input, output and error.
@@ -60,6 +61,8 @@ type globals struct {
 	env      func(string) (string, bool)
 	settings config.Settings
 	cluster  *conn.Cluster
+	// filter is the expression of --jq; nil: none.
+	filter *output.Filter
 
 	// process ends when the process is asked to stop. Commands use their own context, which is derived from it.
 	process context.Context
@@ -150,6 +153,9 @@ func newRoot(g *globals) *cobra.Command {
 			g.parsed = true
 			var err error
 			if g.settings, err = config.Resolve(cmd.Flags(), g.env); err != nil {
+				return err
+			}
+			if err := g.useFilter(cmd, g.settings.Filter); err != nil {
 				return err
 			}
 			return g.refuseIfProtected(cmd)

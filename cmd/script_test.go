@@ -23,6 +23,7 @@ func TestMain(m *testing.M) {
 		"etcdx":    func() { os.Exit(Main()) },
 		"etcdctl":  etcdctlMain,
 		"notified": notifiedMain,
+		"faulty":   func() { os.Exit(faultyMain()) },
 		// The verbs that start processes themselves ask this one for the script's environment.
 		"printenv0": func() { fmt.Print(strings.Join(os.Environ(), "\x00")) },
 	})

@@ -139,6 +139,9 @@ func (o *watchOptions) run(ctx context.Context, g *globals, t watchTarget) error
 	if err != nil {
 		return err
 	}
+	if len(t.exec) > 0 && g.filter != nil {
+		return badArgs("--jq changes what is printed: the command of a watch gets every event as it is")
+	}
 	p, err := g.printer(output.Options{})
 	if err != nil {
 		return err

@@ -98,7 +98,10 @@ func (k keptWatch) open(s *sink, keep *watch.Keep) error {
 			s.fed = min(s.fed, s.index.Rev())
 		}
 	}
-	s.handler, err = k.handler(s)
+	h, err := k.handler(s)
+	if err == nil {
+		s.handler = h
+	}
 	return err
 }
 
@@ -167,6 +170,8 @@ func (k keptWatch) handler(s *sink) (handler, error) {
 		notice: k.g.notice, stopping: func() <-chan struct{} { return s.stopping },
 	}
 	switch {
+	case len(k.spec.Exec) > 0 && k.g.filter != nil:
+		return nil, badArgs("--jq changes what is printed: the command of a watch gets every event as it is")
 	case k.spec.Mode == "coprocess":
 		spec := childSpec{args: k.spec.Exec, env: os.Environ(), out: k.g.streams.Out, err: k.g.streams.Err, grace: k.spec.Grace / 3}
 		return &coprocess{spec: spec, retry: r}, nil
@@ -175,11 +180,17 @@ func (k keptWatch) handler(s *sink) (handler, error) {
 			args: k.spec.Exec, out: k.g.streams.Out, err: k.g.streams.Err, grace: k.spec.Grace / 3, batch: k.spec.Mode == "batch", retry: r,
 		}, nil
 	}
-	h := &printHandler{out: bufio.NewWriterSize(k.g.streams.Out, 64<<10), terminal: isTerminal(k.g.streams.Out)}
-	if k.spec.Format == string(output.JSONL) {
+	o := output.Options{Format: output.Format(k.spec.Format), Hex: k.spec.Hex, Terminal: isTerminal(k.g.streams.Out)}
+	out := k.g.streams.Out
+	if k.g.filter != nil {
+		o.Format = output.Format(k.g.settings.Output)
+		out = k.g.filter.Writer(out, o)
+	}
+	h := &printHandler{out: bufio.NewWriterSize(out, 64<<10), terminal: o.Terminal}
+	if o.Format == output.JSONL {
 		return h, nil
 	}
-	p, err := output.New(h.out, output.Options{Format: output.Format(k.spec.Format), Hex: k.spec.Hex, Terminal: h.terminal})
+	p, err := output.New(h.out, o)
 	if err == nil {
 		err = p.Answers()
 	}

@@ -33,6 +33,8 @@ type Settings struct {
 	Protected, Write bool
 	// Prefix is where the completion of keys begins.
 	Prefix string
+	// Filter is the expression that records are given to; empty: none.
+	Filter string
 
 	discovery discovery
 	login     login
@@ -58,6 +60,7 @@ func AddFlags(fs *pflag.FlagSet) {
 	fs.String("context", "", "context to use instead of the current one")
 	fs.String("color", "auto", "colour on a terminal (auto, always, never)")
 	fs.Bool("write", false, "allow changes in a protected context")
+	fs.String("jq", "", "print what this jq expression makes of each record")
 }
 
 // addEtcdctlFlags defines the persistent flags of etcdctl 3.7. The mounted commands read each of them by name and type.
@@ -128,7 +131,28 @@ func (s *Settings) read(fs *pflag.FlagSet) {
 	s.login.user, s.login.password = text("user"), text("password")
 	s.login.file, s.login.token = text("password-file"), text("auth-jwt-token")
 	s.Output, s.Hex, s.Debug, s.Color = text("write-out"), yes("hex"), yes("debug"), text("color")
-	s.Write = yes("write")
+	s.Write, s.Filter = yes("write"), text("jq")
+}
+
+// Presentation returns what the flags and the environment say of the format, the filter and the colours, for commands that
+// must work while other settings do not.
+func Presentation(fs *pflag.FlagSet, env func(string) (string, bool)) Settings {
+	s := Settings{Output: fs.Lookup("write-out").Value.String(), Color: fs.Lookup("color").Value.String(), Filter: fs.Lookup("jq").Value.String()}
+	first := func(names ...string) string {
+		for _, name := range names {
+			if v, _ := env(name); v != "" {
+				return v
+			}
+		}
+		return ""
+	}
+	if v := first(Variable("ETCDX", "write-out"), Variable("ETCDX", "output"), Variable("ETCDCTL", "write-out")); v != "" && !fs.Changed("write-out") && !fs.Changed("output") {
+		s.Output = v
+	}
+	if v := first(Variable("ETCDX", "color")); v != "" && !fs.Changed("color") {
+		s.Color = v
+	}
+	return s
 }
 
 // trimmed returns the parts without surrounding space, leaving out empty ones.

@@ -82,11 +82,16 @@ func FromEnvironment(env func(string) (string, bool)) map[string]string {
 	return values
 }
 
-// Show returns a context as YAML, with its secrets left out.
-func Show(name string, c Context) (string, error) {
+// WithoutSecrets returns a copy that says where secrets are, and not what they are.
+func (c Context) WithoutSecrets() Context {
 	c.Password, c.Token = WithoutSecret("password", c.Password), WithoutSecret("auth-jwt-token", c.Token)
 	c.User = WithoutSecret("user", c.User)
-	data, err := yaml.Marshal(map[string]Context{name: c})
+	return c
+}
+
+// Show returns a context as YAML, with its secrets left out.
+func Show(name string, c Context) (string, error) {
+	data, err := yaml.Marshal(map[string]Context{name: c.WithoutSecrets()})
 	return string(data), err
 }
 

@@ -49,7 +49,8 @@ func (m *merger) environment() error {
 	var first error
 	own.VisitAll(func(f *pflag.Flag) {
 		name := f.Name
-		if name == "output" || first != nil {
+		// A filter is for one command line: in the environment it would spoil the output of all others.
+		if name == "output" || name == "jq" || first != nil {
 			return
 		}
 		if m.fs.Changed(name) || name == "write-out" && m.fs.Changed("output") {

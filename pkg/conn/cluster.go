@@ -60,7 +60,7 @@ func Open(o Options) (*Cluster, error) {
 		o.DialTimeout = 2 * time.Second
 	}
 	if o.RetryAfter <= 0 {
-		o.RetryAfter = 30 * time.Second
+		o.RetryAfter = defaultRetryAfter
 	}
 	c := &Cluster{opts: o, roster: newRoster(o.Endpoints, o.RetryAfter), answers: make([]time.Time, len(o.Endpoints))}
 	c.ctx, c.cancel = context.WithCancel(context.Background())

@@ -5,6 +5,9 @@ import (
 	"time"
 )
 
+// defaultRetryAfter is how long an endpoint that failed is set aside, unless the options say otherwise.
+const defaultRetryAfter = 30 * time.Second
+
 // roster remembers how endpoints did and says in which order to try them. It holds values only: time comes in as an
 // argument, and whoever shares a roster locks it.
 //

@@ -77,6 +77,29 @@ func loadState(file string, now time.Time, r *roster) {
 	}
 }
 
+// Aside is an endpoint that failed in this or an earlier process, and is tried after all others until Until.
+type Aside struct {
+	Endpoint      string
+	Failed, Until time.Time
+	Reason        Reason
+}
+
+// SetAside returns the endpoints of o that are set aside at that time by what is in o.StateFile.
+func SetAside(o Options, now time.Time) []Aside {
+	if o.RetryAfter <= 0 {
+		o.RetryAfter = defaultRetryAfter
+	}
+	r := newRoster(o.Endpoints, o.RetryAfter)
+	loadState(o.StateFile, now, r)
+	var all []Aside
+	for i, e := range r.entries {
+		if r.aside(i, now) {
+			all = append(all, Aside{Endpoint: e.endpoint, Failed: e.failed, Until: e.failed.Add(r.retryAfter), Reason: e.reason})
+		}
+	}
+	return all
+}
+
 // saveState writes down which endpoints are set aside, and drops what is out of date. Two processes that write at once
 // leave the file of either: the other's verdict is found again in the next call that needs it.
 func saveState(file string, now time.Time, r *roster) {

@@ -80,8 +80,14 @@ func (o Options) text(s []byte, isKey bool) []byte {
 			b = hex.AppendEncode(b, s[i:i+1])
 		}
 		return b
-	case o.Terminal:
-		return escape(s, isKey)
+	}
+	return o.shown(s, isKey)
+}
+
+// shown returns text that is no key or value of etcd's as it may be shown.
+func (o Options) shown(s []byte, oneLine bool) []byte {
+	if o.Terminal {
+		return escape(s, oneLine)
 	}
 	return s
 }

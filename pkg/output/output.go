@@ -1,10 +1,11 @@
-// Package output renders what etcd answers, and records of etcdx's own, as text, JSON, JSON lines, YAML or protobuf.
+// Package output renders what etcd answers, and records of etcdx's own, as text, JSON, JSON lines, YAML, tables or protobuf.
 //
 // The formats simple, fields, json, protobuf and table are etcdctl's, to the byte. The formats jsonl, yaml and value are
 // etcdx's own: keys and values as text, every record with the name and version of its schema.
 package output
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -78,6 +79,8 @@ type Options struct {
 	Terminal bool
 	// Style colours keys and words.
 	Style Style
+	// Filter, if any, turns the lines of the formats json and jsonl into what is printed instead.
+	Filter *Filter
 }
 
 // Printer writes answers and records to one stream. Its methods return a *WriteError when the stream does not take them.
@@ -104,6 +107,9 @@ func New(w io.Writer, o Options) (*Printer, error) {
 	p := &Printer{w: w, o: o}
 	if !slices.Contains(Formats(), o.Format) {
 		return nil, &FormatError{Format: o.Format}
+	}
+	if o.Filter != nil {
+		p.w = o.Filter.Writer(w, o)
 	}
 	switch o.Format {
 	case Simple:
@@ -231,8 +237,9 @@ func (p *Printer) write(b []byte) error {
 	if p.o.Format == Protobuf && p.o.Terminal {
 		b = escape(b, false)
 	}
-	if _, err := p.w.Write(b); err != nil {
-		return &WriteError{Err: err}
+	_, err := p.w.Write(b)
+	if _, ok := errors.AsType[*FilterError](err); ok || err == nil {
+		return err
 	}
-	return nil
+	return &WriteError{Err: err}
 }

@@ -46,6 +46,28 @@ func Marshal(v any) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
+// FromJSON returns a JSON document as YAML. The members of objects keep their order, and numbers all their digits.
+func FromJSON(text []byte) ([]byte, error) {
+	// JSON without surrogate pairs, which Go does not write, is YAML in another style.
+	var doc yaml3.Node
+	if err := yaml3.Unmarshal(text, &doc); err != nil {
+		return nil, err
+	}
+	asBlocks(&doc)
+	return Marshal(&doc)
+}
+
+// asBlocks takes brackets and needless quotes away.
+func asBlocks(n *yaml3.Node) {
+	n.Style = 0
+	if n.Kind == yaml3.ScalarNode && n.Tag == "!!str" && strings.Contains(n.Value, "\n") {
+		n.Style = yaml3.LiteralStyle
+	}
+	for _, c := range n.Content {
+		asBlocks(c)
+	}
+}
+
 // Decode reads the one document in data into what into points to; an empty one leaves it as it is. Fields that into does
 // not have, repeated fields and a second document are errors. It returns an *Error; name is what that calls the document.
 func Decode(name string, data []byte, into any) error {
