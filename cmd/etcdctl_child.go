@@ -74,6 +74,9 @@ func (g *globals) supervise(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	if s, ok := exit.Sys().(syscall.WaitStatus); ok && s.Signaled() {
+		if code := stoppedBy(g.process); code != 0 {
+			return codeError{code: code} // by the signal that was sent here, whichever ended the child
+		}
 		return codeError{code: exitSignal + int(s.Signal())}
 	}
 	return verdict(commandWords(cmd), exit.ExitCode(), last)
