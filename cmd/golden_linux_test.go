@@ -250,6 +250,7 @@ func (j *judge) run(t *testing.T, program string, env []string, c goldenCase) ob
 	cmd := exec.CommandContext(ctx, filepath.Join(j.bin, program), c.args...)
 	cmd.Env = append([]string{
 		"PATH=" + os.Getenv("PATH"), "HOME=/nonexistent", "TERM=xterm", "ETCDCTL_ENDPOINTS=" + j.cluster.Endpoint(0),
+		"CLICOLOR_FORCE=1", // as in some CI systems: etcdctl does not care
 	}, env...)
 	if slices.ContainsFunc(c.args, func(arg string) bool { return strings.HasPrefix(arg, "--endpoints") }) {
 		cmd.Env[3] = "ETCDX_UNUSED=" // etcdctl refuses a setting in both places

@@ -37,6 +37,7 @@ func TestAskClockWantsEtcd(t *testing.T) {
 	}{
 		{"etcd an hour ahead", `{"etcdserver":"3.7.3"}`, time.Now().Add(time.Hour).UTC().Format(http.TimeFormat), true},
 		{"another server", "welcome", time.Now().UTC().Format(http.TimeFormat), false},
+		{"another server that speaks JSON", `{"version":"1"}`, time.Now().UTC().Format(http.TimeFormat), false},
 		{"no time", `{"etcdserver":"3.7.3"}`, "", false},
 	} {
 		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
