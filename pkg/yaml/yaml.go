@@ -48,9 +48,17 @@ func Marshal(v any) ([]byte, error) {
 
 // FromJSON returns a JSON document as YAML. The members of objects keep their order, and numbers all their digits.
 func FromJSON(text []byte) ([]byte, error) {
-	// JSON without surrogate pairs, which Go does not write, is YAML in another style.
+	// JSON without surrogate pairs, which Go does not write, is YAML in another style, but for what YAML wants escaped.
+	var b bytes.Buffer
+	for _, r := range string(text) {
+		if r >= 0x7f && r < 0xa0 || r == 0xfeff || r == 0xfffe || r == 0xffff {
+			fmt.Fprintf(&b, "\\u%04x", r)
+		} else {
+			b.WriteRune(r)
+		}
+	}
 	var doc yaml3.Node
-	if err := yaml3.Unmarshal(text, &doc); err != nil {
+	if err := yaml3.Unmarshal(b.Bytes(), &doc); err != nil {
 		return nil, err
 	}
 	asBlocks(&doc)

@@ -65,3 +65,16 @@ func TestEmptyDocumentsChangeNothing(t *testing.T) {
 		}
 	}
 }
+
+func TestFromJSON(t *testing.T) {
+	for in, want := range map[string]string{
+		`{"b":1,"a":18446744073709551615}`: "b: 1\na: 18446744073709551615\n",
+		`{"a":"1","b":"true","c":null}`:    "a: \"1\"\nb: \"true\"\nc: null\n",
+		`["a\nb",[]]`:                      "- |-\n  a\n  b\n- []\n",
+		"{\"a\":\"\x7f\u0085\ufffe\"}":     "a: \"\\x7F\\N\\uFFFE\"\n",
+	} {
+		if got, err := FromJSON([]byte(in)); err != nil || string(got) != want {
+			t.Errorf("%q: %q, %v, want %q", in, got, err, want)
+		}
+	}
+}
