@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
@@ -54,7 +55,9 @@ type acquirer struct {
 	token int64
 	value Holder
 
-	unmark bool // this user may not write markers
+	unmark bool    // this user may not write markers
+	nested bool    // keys of locks whose names begin with this one's are among those of its queue
+	sure   Instant // when the question was sent whose answer was that the lock is taken
 }
 
 func (a *acquirer) run(ctx context.Context) (*Held, error) {
@@ -66,26 +69,21 @@ func (a *acquirer) run(ctx context.Context) (*Held, error) {
 			return nil, err
 		}
 	}
-	if err := a.enqueue(ctx); err != nil {
-		return nil, err
-	}
-	if err := a.wait(ctx); err != nil {
-		return nil, err
-	}
-	stale, err := a.take(ctx)
+	v, err := a.enqueue(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if err := a.delay(ctx, stale); err != nil {
+	t, err := a.wait(ctx, v)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.delay(ctx, t.stale); err != nil {
 		return nil, err
 	}
 	if err := a.markStart(ctx); err != nil {
 		return nil, err
 	}
-	if err := a.session.fresh(ctx); err != nil {
-		return nil, err
-	}
-	return a.hold(ctx)
+	return a.hold(ctx, t)
 }
 
 // commit repeats a transaction that is idempotent until it is answered.
@@ -202,7 +200,7 @@ func (c Contender) Who() string {
 }
 
 // enqueue puts the key at the end of the queue; its create revision is the place.
-func (a *acquirer) enqueue(ctx context.Context) error {
+func (a *acquirer) enqueue(ctx context.Context) (view, error) {
 	prefix := Prefix(a.r.Name)
 	if a.value.LockKey == "" {
 		a.value = newHolder(a.r, a.key, a.session.now().TTL())
@@ -212,29 +210,36 @@ func (a *acquirer) enqueue(ctx context.Context) error {
 		append([]clientv3.Op{a.put(a.value, clientv3.WithLease(clientv3.LeaseID(a.session.lease)))}, look...),
 		append([]clientv3.Op{clientv3.OpGet(a.key)}, look...))
 	if err != nil {
-		return err
+		return view{}, err
 	}
 	a.token = resp.Header.Revision
 	if !resp.Succeeded {
 		a.token = resp.Responses[0].GetResponseRange().Kvs[0].CreateRevision
 	}
-	q := newQueue(a.r.Name, resp.Responses[1].GetResponseRange().Kvs).before(a.token)
-	if err := q.disagrees(a.r.Name, a.r.Claim); err != nil {
-		return err
+	v := view{a.queue(resp.Responses[1].GetResponseRange().Kvs).before(a.token), resp.Header.Revision}
+	if err := v.ahead.disagrees(a.r.Name, a.r.Claim); err != nil {
+		return view{}, err
 	}
-	if q.admits(a.r.Claim) {
-		return nil
+	if v.ahead.admits(a.r.Claim) {
+		return v, nil
 	}
 	first := newQueue(a.r.Name, resp.Responses[2].GetResponseRange().Kvs)
 	if a.r.Try {
-		return a.busy(first)
+		return view{}, a.busy(first)
 	}
-	n := Notice{Event: "waiting", Key: a.key, Token: a.token, Ahead: len(q), Text: fmt.Sprintf("waiting for lock %q, %d ahead", a.r.Name, len(q))}
+	n := Notice{Event: "waiting", Key: a.key, Token: a.token, Ahead: len(v.ahead), Text: fmt.Sprintf("waiting for lock %q, %d ahead", a.r.Name, len(v.ahead))}
 	if len(first) > 0 {
 		n.Text += ", held by " + first[0].Who()
 	}
 	a.r.notice(n)
-	return nil
+	return v, nil
+}
+
+// queue sorts what a range of the lock's prefix returned.
+func (a *acquirer) queue(kvs []*mvccpb.KeyValue) Queue {
+	q := newQueue(a.r.Name, kvs)
+	a.nested = a.nested || len(q) < len(kvs)
+	return q
 }
 
 // ranged returns the options for reading the queue: an exclusive contender need not know what the others want.
@@ -249,99 +254,106 @@ func (a *acquirer) ranged() []clientv3.OpOption {
 // reread is how often a waiter looks at the queue although nothing was reported, give or take a fifth.
 const reread = 10 * time.Second
 
-// wait returns when nobody is ahead who keeps the claim from being admitted.
-func (a *acquirer) wait(ctx context.Context) error {
+// view is who is ahead in the queue, as far as that matters, at a revision.
+type view struct {
+	ahead Queue
+	rev   int64
+}
+
+// wait takes the lock when nobody is ahead who keeps the claim from being admitted.
+func (a *acquirer) wait(ctx context.Context, v view) (taken, error) {
 	for {
-		q, rev, err := a.ahead(ctx)
-		if err != nil {
-			return err
+		if v.ahead.admits(a.r.Claim) {
+			t, err := a.take(ctx)
+			if !errors.Is(err, errNotFirst) {
+				return t, err
+			}
+		} else {
+			left, err := a.awaitChange(ctx, v)
+			if err != nil {
+				return taken{}, err
+			}
+			if left && a.r.Claim.Mode == Exclusive {
+				v.ahead = nil // that is the usual end of a wait, and taking the lock looks at the queue anyway
+				continue
+			}
 		}
-		if q.admits(a.r.Claim) {
-			return nil
-		}
-		// An exclusive contender wakes up when the one before it leaves, and not for everybody else.
-		keys := []string{q[len(q)-1].Key, a.key}
-		if a.r.Claim.Mode != Exclusive {
-			keys = []string{Prefix(a.r.Name)}
-		}
-		if err := a.awaitChange(ctx, keys, rev+1); err != nil {
-			return err
+		var err error
+		if v, err = a.ahead(ctx); err != nil {
+			return taken{}, err
 		}
 	}
 }
 
 // ahead reads who is ahead, or, for an exclusive contender, only the last of them.
-func (a *acquirer) ahead(ctx context.Context) (q Queue, rev int64, err error) {
+func (a *acquirer) ahead(ctx context.Context) (view, error) {
 	opts := append(a.ranged(), clientv3.WithMaxCreateRev(a.token))
-	if a.r.Claim.Mode == Exclusive {
-		// Its own key and the one before it: the same work for the server and the network, however long the queue is.
-		short := append(opts, clientv3.WithSort(clientv3.SortByCreateRevision, clientv3.SortDescend), clientv3.WithLimit(2))
-		resp, err := a.get(ctx, Prefix(a.r.Name), short...)
-		if err != nil {
-			return nil, 0, err
-		}
-		q = newQueue(a.r.Name, resp.Kvs)
-		if len(q) == len(resp.Kvs) {
-			return a.others(q, resp.Header.Revision)
-		}
+	if a.r.Claim.Mode == Exclusive && !a.nested {
+		// Its own key and the one before it: the same work for the network however long the queue is.
+		opts = append(opts, clientv3.WithSort(clientv3.SortByCreateRevision, clientv3.SortDescend), clientv3.WithLimit(2))
 	}
+	known := a.nested
 	resp, err := a.get(ctx, Prefix(a.r.Name), opts...)
 	if err != nil {
-		return nil, 0, err
+		return view{}, err
 	}
-	return a.others(newQueue(a.r.Name, resp.Kvs), resp.Header.Revision)
-}
-
-// others returns the queue without the own key, which must be in it.
-func (a *acquirer) others(q Queue, rev int64) (Queue, int64, error) {
+	q := a.queue(resp.Kvs)
+	if a.nested != known {
+		return a.ahead(ctx) // keys of other locks may have kept those ahead out of the answer
+	}
 	if c, ok := q.find(a.key); !ok || c.Token != a.token {
-		return nil, 0, errPlaceLost
+		return view{}, errPlaceLost
 	}
-	return q.before(a.token), rev, nil
+	return view{q.before(a.token), resp.Header.Revision}, nil
 }
 
-// awaitChange returns when one of keys is deleted, after some time, or when the watch breaks.
-func (a *acquirer) awaitChange(ctx context.Context, keys []string, rev int64) error {
+// awaitChange returns when somebody ahead has left, after some time, or when the watch breaks. left says that it was the
+// last one ahead.
+func (a *acquirer) awaitChange(ctx context.Context, v view) (left bool, err error) {
+	last := v.ahead[len(v.ahead)-1].Key
+	// An exclusive contender wakes up when the one before it leaves, and not for everybody else.
+	keys := []string{last, a.key}
+	if a.r.Claim.Mode != Exclusive {
+		keys = []string{Prefix(a.r.Name)}
+	}
 	wctx, cancel := context.WithTimeout(ctx, time.Duration((0.8+0.4*rand.Float64())*float64(reread)))
 	defer cancel()
-	watched := make(chan struct{})
-	go func() {
+	deleted, watched := make(chan string, 1), make(chan struct{})
+	// The end of the watch is not waited for here: work may start meanwhile.
+	a.session.tasks.Go(func() {
 		defer close(watched)
-		err := a.store.Watch(wctx, keys, rev, func(ev *clientv3.Event) {
+		err := a.store.Watch(wctx, keys, v.rev+1, func(ev *clientv3.Event) {
 			if ev.Type == clientv3.EventTypeDelete {
-				cancel()
+				select {
+				case deleted <- string(ev.Kv.Key):
+				default:
+				}
 			}
 		})
 		if err != nil {
 			pause(wctx, retryPause) // do not spin while no member answers
 		}
-	}()
-	defer func() { cancel(); <-watched }()
+	})
 	for {
 		timer := time.NewTimer(10 * tick)
+		over := false
 		select {
+		case key := <-deleted:
+			left, over = key == last, true
 		case <-watched:
+			over = true
 		case <-a.session.gone:
 		case <-timer.C:
 		}
 		timer.Stop()
 		switch {
 		case ctx.Err() != nil:
-			return context.Cause(ctx)
+			return false, context.Cause(ctx)
 		case a.session.ended():
-			return errPlaceLost
-		case isClosed(watched):
-			return nil
+			return false, errPlaceLost
+		case over:
+			return left, nil
 		}
-	}
-}
-
-func isClosed(c chan struct{}) bool {
-	select {
-	case <-c:
-		return true
-	default:
-		return false
 	}
 }
 

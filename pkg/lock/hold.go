@@ -19,10 +19,10 @@ type Held struct {
 	token     int64
 	rev       int64
 	clusterID uint64
-	value     Holder
 	marked    bool
 	since     time.Time
-	vanished  bool // the cluster said that the key is not ours any more
+	sure      Instant // when the newest question was sent whose answer was that the lock is held
+	vanished  bool    // the cluster said that the key is not ours any more
 }
 
 // Key returns the lock's key.
@@ -50,9 +50,37 @@ func (h *Held) Since() time.Time { return h.since }
 // has started must be dead. The cause of both is an ErrLost, ErrAsked, or that of Run's context.
 type Work func(soft, hard context.Context) error
 
+// ready returns when both the last renewal and the cluster's last word on the key are recent: the lock-delay takes time, and
+// the process or its machine may have been stopped since the lock was taken.
+func (h *Held) ready(ctx context.Context) error {
+	for {
+		if err := h.session.fresh(ctx); err != nil {
+			return err
+		}
+		if h.session.recent(h.sure) {
+			return nil
+		}
+		asked := h.session.clock()
+		resp, err := persist(ctx, h.session, func(ctx context.Context) (*clientv3.GetResponse, error) { return h.store.Get(ctx, h.key) })
+		if err != nil {
+			return err
+		}
+		if len(resp.Kvs) == 0 || resp.Kvs[0].CreateRevision != h.token || resp.Kvs[0].Lease != h.session.lease {
+			return errPlaceLost
+		}
+		h.sure = asked
+	}
+}
+
 // Run runs work while the lock is certainly held, and returns when it has ended: with its error, or a *LostError.
-// When ctx ends, both of the work's contexts do.
+// When ctx ends, both of the work's contexts do. Work is not begun when the lock was lost before.
 func (h *Held) Run(ctx context.Context, work Work) error {
+	if err := h.ready(ctx); errors.Is(err, errPlaceLost) {
+		h.vanished = true
+		return &LostError{Key: h.key, Reason: "it was lost before the work began"}
+	} else if err != nil {
+		return err
+	}
 	hard, kill := context.WithCancelCause(ctx)
 	defer kill(nil)
 	soft, ask := context.WithCancelCause(hard)

@@ -124,9 +124,12 @@ func (m *model) holds(cmp clientv3.Cmp) bool {
 	case *pb.Compare_Lease:
 		want = u.Lease
 	}
+	ok := func(have int64) bool {
+		return c.Result == pb.Compare_EQUAL && have == want || c.Result == pb.Compare_GREATER && have > want
+	}
 	if len(c.RangeEnd) > 0 {
 		for k, kv := range m.kvs {
-			if k >= string(c.Key) && k < string(c.RangeEnd) && pick(kv) != want {
+			if k >= string(c.Key) && k < string(c.RangeEnd) && !ok(pick(kv)) {
 				return false
 			}
 		}
@@ -135,7 +138,7 @@ func (m *model) holds(cmp clientv3.Cmp) bool {
 	if kv := m.kvs[string(c.Key)]; kv != nil {
 		have = pick(kv)
 	}
-	return have == want
+	return ok(have)
 }
 
 func (m *model) commit(cmps []clientv3.Cmp, then, orElse []clientv3.Op) (*clientv3.TxnResponse, error) {

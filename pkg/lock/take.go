@@ -6,16 +6,28 @@ import (
 	"fmt"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
 // ErrMarkers is what Keys.Commit returns, in a *RefusedError, when the user may not write outside the lock's own keys.
 var ErrMarkers = errors.New("permission denied")
 
-// take writes down that the lock is held, and returns the markers of earlier holders that did not let go in order.
-func (a *acquirer) take(ctx context.Context) (stale []string, err error) {
+// errNotFirst says that somebody is ahead.
+var errNotFirst = errors.New("somebody is ahead")
+
+// taken is how a lock was taken.
+type taken struct {
+	stale     []string // markers of earlier holders that did not let go in order
+	rev       int64
+	clusterID uint64
+}
+
+// take writes down that the lock is held, if nobody is ahead.
+func (a *acquirer) take(ctx context.Context) (taken, error) {
 	a.value = a.value.held()
 	for {
+		a.sure = a.session.clock()
 		resp, err := a.takeOnce(ctx)
 		if refused, ok := errors.AsType[*RefusedError](err); ok && errors.Is(refused, ErrMarkers) && !a.unmark {
 			a.unmark = true
@@ -23,41 +35,55 @@ func (a *acquirer) take(ctx context.Context) (stale []string, err error) {
 			continue
 		}
 		if err != nil {
-			return nil, err
+			return taken{}, err
 		}
-		if !resp.Succeeded {
-			return nil, errPlaceLost
+		if !resp.Succeeded && a.mine(resp.Responses[0].GetResponseRange().Kvs) {
+			return taken{}, errNotFirst
+		} else if !resp.Succeeded {
+			return taken{}, errPlaceLost
 		}
-		q := newQueue(a.r.Name, resp.Responses[1].GetResponseRange().Kvs)
-		if !q.before(a.token).admits(a.r.Claim) {
-			// Somebody with a lower create revision cannot appear later; this is never seen, and would be an overlap.
-			return nil, errPlaceLost
+		t := taken{rev: resp.Header.Revision, clusterID: resp.Header.ClusterId}
+		q, rest := Queue{{Key: a.key, Token: a.token}}, resp.Responses[1:]
+		if !a.alone() {
+			q, rest = a.queue(rest[0].GetResponseRange().Kvs), rest[1:]
+			if !q.before(a.token).admits(a.r.Claim) {
+				// Somebody with a lower create revision cannot appear later; this is never seen, and would be an overlap.
+				return taken{}, errPlaceLost
+			}
 		}
-		if a.unmark {
-			return nil, nil
+		if !a.unmark {
+			t.stale = q.unclean(a.r.Name, rest[1].GetResponseRange().Kvs)
 		}
-		return q.unclean(a.r.Name, resp.Responses[3].GetResponseRange().Kvs), nil
+		return t, nil
 	}
 }
+
+// alone says whether taking the lock needs no look at the queue: a comparison with all of its keys does the same.
+func (a *acquirer) alone() bool { return a.r.Claim.Mode == Exclusive && !a.nested }
 
 func (a *acquirer) takeOnce(ctx context.Context) (*clientv3.TxnResponse, error) {
 	say := a.put(a.value, clientv3.WithIgnoreLease())
 	if a.r.Proposal != nil {
 		say = clientv3.OpGet(a.key) // those who observe an election would take a second put for a second proposal
 	}
-	then := []clientv3.Op{
-		say,
-		clientv3.OpGet(Prefix(a.r.Name), append(a.ranged(), clientv3.WithMaxCreateRev(a.token))...),
+	cmps := []clientv3.Cmp{isToken(a.key, a.token), clientv3.Compare(clientv3.LeaseValue(a.key), "=", a.session.lease)}
+	then := []clientv3.Op{say}
+	if a.alone() {
+		cmps = append(cmps, clientv3.Compare(clientv3.CreateRevision(Prefix(a.r.Name)), ">", a.token-1).WithPrefix())
+	} else {
+		then = append(then, clientv3.OpGet(Prefix(a.r.Name), append(a.ranged(), clientv3.WithMaxCreateRev(a.token))...))
 	}
 	if !a.unmark {
 		then = append(then,
 			clientv3.OpPut(MarkerKey(a.r.Name, a.token), a.value.encode()),
 			clientv3.OpGet(markersOf(a.r.Name), clientv3.WithPrefix(), clientv3.WithKeysOnly()))
 	}
-	return a.commit(ctx, []clientv3.Cmp{
-		isToken(a.key, a.token),
-		clientv3.Compare(clientv3.LeaseValue(a.key), "=", a.session.lease),
-	}, then, nil)
+	return a.commit(ctx, cmps, then, []clientv3.Op{clientv3.OpGet(a.key)})
+}
+
+// mine says whether the answer to a read of the own key is the contender that this is.
+func (a *acquirer) mine(kvs []*mvccpb.KeyValue) bool {
+	return len(kvs) == 1 && kvs[0].CreateRevision == a.token && kvs[0].Lease == a.session.lease
 }
 
 // delay waits for the lock-delay if an earlier holder did not let go in order: its lease was taken away while it may have
@@ -103,18 +129,13 @@ func (a *acquirer) delay(ctx context.Context, stale []string) error {
 }
 
 // hold turns the place into a held lock.
-func (a *acquirer) hold(ctx context.Context) (*Held, error) {
-	// The delay took time, and what is written down may have been undone meanwhile: the last word is the cluster's.
-	resp, err := a.get(ctx, a.key)
-	if err != nil {
-		return nil, err
-	}
-	if len(resp.Kvs) == 0 || resp.Kvs[0].CreateRevision != a.token || resp.Kvs[0].Lease != a.session.lease {
-		return nil, errPlaceLost
-	}
+func (a *acquirer) hold(ctx context.Context, t taken) (*Held, error) {
 	h := &Held{
-		store: a.store, session: a.session, r: a.r, marked: !a.unmark,
-		key: a.key, token: a.token, rev: resp.Header.Revision, clusterID: resp.Header.ClusterId, value: a.value, since: time.Now(),
+		store: a.store, session: a.session, r: a.r, marked: !a.unmark, sure: a.sure,
+		key: a.key, token: a.token, rev: t.rev, clusterID: t.clusterID, since: time.Now(),
+	}
+	if err := h.ready(ctx); err != nil {
+		return nil, err
 	}
 	a.r.notice(Notice{Event: "acquired", Key: a.key, Token: a.token, Text: fmt.Sprintf("holding lock %q, fencing token %d", a.r.Name, a.token)})
 	return h, nil
