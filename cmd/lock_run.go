@@ -335,6 +335,6 @@ func (l *lockRun) report(held *lock.Held) (stop func()) {
 // releaseFor lets go of a lock that another process held, and that has ended.
 func releaseFor(ctx context.Context, s lockStore, name string, r guardReport) error {
 	_, err := s.Commit(ctx, []clientv3.Cmp{clientv3.Compare(clientv3.CreateRevision(r.Key), "=", r.Token)},
-		[]clientv3.Op{clientv3.OpDelete(r.Key), clientv3.OpDelete(lock.MarkerKey(name, r.Token))}, nil)
+		[]clientv3.Op{clientv3.OpDelete(r.Key), clientv3.OpDelete(lock.MarkerKey(name, r.Lease))}, nil)
 	return errors.Join(err, s.Revoke(ctx, r.Lease))
 }

@@ -58,6 +58,9 @@ func (t *tree) signal(cmd *exec.Cmd, sig os.Signal) error { return signalProcess
 
 // members returns the processes of the tree, the command itself included while it lives. Without /proc it returns none.
 func (t *tree) members(cmd *exec.Cmd) []int {
+	if t.sole && childless() {
+		return nil
+	}
 	procs := processes()
 	self, root := os.Getpid(), cmd.Process.Pid
 	var found []int
@@ -71,6 +74,13 @@ func (t *tree) members(cmd *exec.Cmd) []int {
 	}
 	slices.Sort(found)
 	return found
+}
+
+// childless says whether this process has no child, not even an ended one. Every orphan comes to this process, so nothing is
+// left of its descendants then; and that costs no look at all the processes of the machine.
+func childless() bool {
+	err := unix.Waitid(unix.P_ALL, 0, nil, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil)
+	return errors.Is(err, unix.ECHILD)
 }
 
 // contains says whether pid descends from root, or from an orphan of the tree that this process adopted.

@@ -55,35 +55,28 @@ type acquirer struct {
 	token int64
 	value Holder
 
-	unmark bool    // this user may not write markers
-	nested bool    // keys of locks whose names begin with this one's are among those of its queue
-	sure   Instant // when the question was sent whose answer was that the lock is taken
+	unmark bool // this user may not write markers
+	nested bool // keys of locks whose names begin with this one's are among those of its queue
 }
 
 func (a *acquirer) run(ctx context.Context) (*Held, error) {
 	if err := a.r.Once.check(ctx, a.store, a.r.Name, 0); err != nil {
 		return nil, err
 	}
-	if a.r.Try && a.r.Claim.Mode == Exclusive {
-		if err := a.try(ctx); err != nil {
-			return nil, err
-		}
-	}
 	v, err := a.enqueue(ctx)
 	if err != nil {
 		return nil, err
 	}
-	t, err := a.wait(ctx, v)
-	if err != nil {
+	if v, err = a.wait(ctx, v); err != nil {
 		return nil, err
 	}
-	if err := a.delay(ctx, t.stale); err != nil {
+	if err := a.delay(ctx, v.stale); err != nil {
 		return nil, err
 	}
 	if err := a.markStart(ctx); err != nil {
 		return nil, err
 	}
-	return a.hold(ctx, t)
+	return a.hold(ctx, v)
 }
 
 // commit repeats a transaction that is idempotent until it is answered.
@@ -141,31 +134,6 @@ func (a *acquirer) put(value Holder, opts ...clientv3.OpOption) clientv3.Op {
 	return clientv3.OpPut(a.key, text, opts...)
 }
 
-// try puts the key only while nobody else is there, so that a hundred hosts that try do not queue up.
-func (a *acquirer) try(ctx context.Context) error {
-	prefix := Prefix(a.r.Name)
-	a.value = newHolder(a.r, a.key, a.session.now().TTL())
-	empty := clientv3.Compare(clientv3.CreateRevision(prefix), "=", 0).WithPrefix()
-	resp, err := a.commit(ctx, []clientv3.Cmp{empty},
-		[]clientv3.Op{a.put(a.value, clientv3.WithLease(clientv3.LeaseID(a.session.lease)))},
-		[]clientv3.Op{clientv3.OpGet(prefix, clientv3.WithPrefix())})
-	if err != nil || resp.Succeeded {
-		return err
-	}
-	q := newQueue(a.r.Name, resp.Responses[0].GetResponseRange().Kvs)
-	if _, mine := q.find(a.key); mine || len(q) == 0 {
-		return nil // an earlier copy of this call; or only locks below this one's name are held
-	}
-	return a.busy(q)
-}
-
-func (a *acquirer) busy(q Queue) error {
-	if len(q) == 0 {
-		return ErrBusy
-	}
-	return &BusyError{Name: a.r.Name, By: q[0], Ahead: len(q)}
-}
-
 // BusyError says who holds a lock that was not to be had. It is an ErrBusy.
 type BusyError struct {
 	Name string
@@ -199,40 +167,110 @@ func (c Contender) Who() string {
 	return text + ")"
 }
 
+// view is what matters of the queue, at a revision.
+type view struct {
+	asked     Instant  // when the question was sent
+	ahead     Queue    // who comes first; for an exclusive contender at least the last of them
+	stale     []string // markers of earlier contenders that did not leave in order, if nobody is ahead who might have made them
+	rev       int64
+	clusterID uint64
+}
+
+// fewMarkers is how many markers are looked at: those of a queue that is in order matter to nobody, and one is enough to know
+// that it is not.
+const fewMarkers = 8
+
 // enqueue puts the key at the end of the queue; its create revision is the place.
 func (a *acquirer) enqueue(ctx context.Context) (view, error) {
-	prefix := Prefix(a.r.Name)
 	if a.value.LockKey == "" {
 		a.value = newHolder(a.r, a.key, a.session.now().TTL())
 	}
-	look := []clientv3.Op{clientv3.OpGet(prefix, a.ranged()...), clientv3.OpGet(prefix, clientv3.WithFirstCreate()...)}
-	resp, err := a.commit(ctx, []clientv3.Cmp{clientv3.Compare(clientv3.CreateRevision(a.key), "=", 0)},
-		append([]clientv3.Op{a.put(a.value, clientv3.WithLease(clientv3.LeaseID(a.session.lease)))}, look...),
-		append([]clientv3.Op{clientv3.OpGet(a.key)}, look...))
+	v := view{asked: a.session.clock()}
+	absent := clientv3.Compare(clientv3.CreateRevision(a.key), "=", 0)
+	cond := absent
+	if a.r.Try && a.r.Claim.Mode == Exclusive {
+		// Only while nobody else is there, so that a hundred hosts that try do not queue up.
+		cond = clientv3.Compare(clientv3.CreateRevision(Prefix(a.r.Name)), "=", 0).WithPrefix()
+	}
+	e, err := a.join(ctx, cond)
+	if err == nil && e.token == 0 {
+		if len(e.queue) > 0 {
+			return v, a.busy(e)
+		}
+		e, err = a.join(ctx, absent) // only locks below this one's name are held
+	}
 	if err != nil {
-		return view{}, err
+		return v, err
 	}
-	a.token = resp.Header.Revision
-	if !resp.Succeeded {
-		a.token = resp.Responses[0].GetResponseRange().Kvs[0].CreateRevision
-	}
-	v := view{a.queue(resp.Responses[1].GetResponseRange().Kvs).before(a.token), resp.Header.Revision}
+	a.token = e.token
+	v.rev, v.clusterID, v.ahead = e.rev, e.clusterID, e.queue.before(a.token)
+	v.stale = v.ahead.unclean(a.r.Name, e.markers, a.token)
 	if err := v.ahead.disagrees(a.r.Name, a.r.Claim); err != nil {
-		return view{}, err
+		return v, err
 	}
 	if v.ahead.admits(a.r.Claim) {
 		return v, nil
 	}
-	first := newQueue(a.r.Name, resp.Responses[2].GetResponseRange().Kvs)
 	if a.r.Try {
-		return view{}, a.busy(first)
+		return v, a.busy(e)
 	}
 	n := Notice{Event: "waiting", Key: a.key, Token: a.token, Ahead: len(v.ahead), Text: fmt.Sprintf("waiting for lock %q, %d ahead", a.r.Name, len(v.ahead))}
-	if len(first) > 0 {
-		n.Text += ", held by " + first[0].Who()
+	if len(e.first) > 0 {
+		n.Text += ", held by " + e.first[0].Who()
 	}
 	a.r.notice(n)
 	return v, nil
+}
+
+// entry is the answer to an attempt to join the queue.
+type entry struct {
+	token        int64 // 0: not joined
+	queue, first Queue // first has the value of the first contender
+	markers      []*mvccpb.KeyValue
+	rev          int64
+	clusterID    uint64
+}
+
+// join puts the key, with its marker, if cond is true or if it is there already: the call may be an earlier one's copy.
+func (a *acquirer) join(ctx context.Context, cond clientv3.Cmp) (entry, error) {
+	resp, err := a.joinOnce(ctx, cond)
+	if refused, ok := errors.AsType[*RefusedError](err); ok && errors.Is(refused, ErrMarkers) && !a.unmark {
+		a.unmark = true
+		if resp, err = a.joinOnce(ctx, cond); err == nil {
+			a.r.notice(Notice{Event: "unmarked", Key: a.key, Text: "no permission for " + markersOf(a.r.Name) + ": a successor will not wait after an unclean end"})
+		}
+	}
+	if err != nil {
+		return entry{}, err
+	}
+	kvs := func(i int) []*mvccpb.KeyValue { return resp.Responses[i].GetResponseRange().Kvs }
+	e := entry{rev: resp.Header.Revision, clusterID: resp.Header.ClusterId, queue: a.queue(kvs(1)), first: newQueue(a.r.Name, kvs(2))}
+	if !a.unmark {
+		e.markers = kvs(3)
+	}
+	if resp.Succeeded {
+		e.token = resp.Header.Revision
+	} else if own := kvs(0); len(own) > 0 {
+		e.token = own[0].CreateRevision
+	}
+	return e, nil
+}
+
+func (a *acquirer) joinOnce(ctx context.Context, cond clientv3.Cmp) (*clientv3.TxnResponse, error) {
+	prefix := Prefix(a.r.Name)
+	put := []clientv3.Op{a.put(a.value, clientv3.WithLease(clientv3.LeaseID(a.session.lease)))}
+	look := []clientv3.Op{clientv3.OpGet(prefix, a.ranged()...), clientv3.OpGet(prefix, clientv3.WithFirstCreate()...)}
+	if !a.unmark {
+		look = append(look, a.markers(), clientv3.OpPut(MarkerKey(a.r.Name, a.session.lease), a.value.encode()))
+	}
+	return a.commit(ctx, []clientv3.Cmp{cond}, append(put, look...), append([]clientv3.Op{clientv3.OpGet(a.key)}, look[:min(len(look), 3)]...))
+}
+
+func (a *acquirer) busy(e entry) error {
+	if len(e.first) == 0 { // the oldest key is another lock's, below this one's name
+		e.first = e.queue
+	}
+	return &BusyError{Name: a.r.Name, By: e.first[0], Ahead: len(e.queue)}
 }
 
 // queue sorts what a range of the lock's prefix returned.
@@ -251,83 +289,75 @@ func (a *acquirer) ranged() []clientv3.OpOption {
 	return opts
 }
 
+// markers reads the oldest markers.
+func (a *acquirer) markers() clientv3.Op {
+	return clientv3.OpGet(markersOf(a.r.Name), clientv3.WithPrefix(), clientv3.WithKeysOnly(),
+		clientv3.WithSort(clientv3.SortByCreateRevision, clientv3.SortAscend), clientv3.WithLimit(fewMarkers))
+}
+
 // reread is how often a waiter looks at the queue although nothing was reported, give or take a fifth.
 const reread = 10 * time.Second
 
-// view is who is ahead in the queue, as far as that matters, at a revision.
-type view struct {
-	ahead Queue
-	rev   int64
-}
-
-// wait takes the lock when nobody is ahead who keeps the claim from being admitted.
-func (a *acquirer) wait(ctx context.Context, v view) (taken, error) {
-	for {
-		if v.ahead.admits(a.r.Claim) {
-			t, err := a.take(ctx)
-			if !errors.Is(err, errNotFirst) {
-				return t, err
-			}
-		} else {
-			left, err := a.awaitChange(ctx, v)
-			if err != nil {
-				return taken{}, err
-			}
-			if left && a.r.Claim.Mode == Exclusive {
-				v.ahead = nil // that is the usual end of a wait, and taking the lock looks at the queue anyway
-				continue
-			}
+// wait returns when nobody is ahead who keeps the claim from being admitted.
+func (a *acquirer) wait(ctx context.Context, v view) (view, error) {
+	for !v.ahead.admits(a.r.Claim) {
+		err := a.awaitChange(ctx, v)
+		if err != nil {
+			return v, err
 		}
-		var err error
-		if v, err = a.ahead(ctx); err != nil {
-			return taken{}, err
+		if v, err = a.look(ctx); err != nil {
+			return v, err
 		}
 	}
+	return v, nil
 }
 
-// ahead reads who is ahead, or, for an exclusive contender, only the last of them.
-func (a *acquirer) ahead(ctx context.Context) (view, error) {
-	opts := append(a.ranged(), clientv3.WithMaxCreateRev(a.token))
+// look reads the queue: for an exclusive contender its own key and the one before it, which is the same work for the network
+// however long the queue is.
+func (a *acquirer) look(ctx context.Context) (view, error) {
+	opts := []clientv3.OpOption{clientv3.WithPrefix(), clientv3.WithMaxCreateRev(a.token)}
 	if a.r.Claim.Mode == Exclusive && !a.nested {
-		// Its own key and the one before it: the same work for the network however long the queue is.
 		opts = append(opts, clientv3.WithSort(clientv3.SortByCreateRevision, clientv3.SortDescend), clientv3.WithLimit(2))
 	}
-	known := a.nested
-	resp, err := a.get(ctx, Prefix(a.r.Name), opts...)
+	ops, known := []clientv3.Op{clientv3.OpGet(Prefix(a.r.Name), opts...)}, a.nested
+	if !a.unmark {
+		ops = append(ops, a.markers())
+	}
+	v := view{asked: a.session.clock()}
+	resp, err := a.commit(ctx, nil, ops, nil)
 	if err != nil {
-		return view{}, err
+		return v, err
 	}
-	q := a.queue(resp.Kvs)
+	q := a.queue(resp.Responses[0].GetResponseRange().Kvs)
 	if a.nested != known {
-		return a.ahead(ctx) // keys of other locks may have kept those ahead out of the answer
+		return a.look(ctx) // keys of other locks may have kept those ahead out of the answer
 	}
-	if c, ok := q.find(a.key); !ok || c.Token != a.token {
-		return view{}, errPlaceLost
+	if c, ok := q.find(a.key); !ok || c.Token != a.token || c.Lease != a.session.lease {
+		return v, errPlaceLost
 	}
-	return view{q.before(a.token), resp.Header.Revision}, nil
+	v.ahead, v.rev, v.clusterID = q.before(a.token), resp.Header.Revision, resp.Header.ClusterId
+	if !a.unmark {
+		v.stale = v.ahead.unclean(a.r.Name, resp.Responses[1].GetResponseRange().Kvs, a.token)
+	}
+	return v, nil
 }
 
-// awaitChange returns when somebody ahead has left, after some time, or when the watch breaks. left says that it was the
-// last one ahead.
-func (a *acquirer) awaitChange(ctx context.Context, v view) (left bool, err error) {
-	last := v.ahead[len(v.ahead)-1].Key
+// awaitChange returns when somebody ahead has left, after some time, or when the watch breaks.
+func (a *acquirer) awaitChange(ctx context.Context, v view) error {
 	// An exclusive contender wakes up when the one before it leaves, and not for everybody else.
-	keys := []string{last, a.key}
+	keys := []string{v.ahead[len(v.ahead)-1].Key, a.key}
 	if a.r.Claim.Mode != Exclusive {
 		keys = []string{Prefix(a.r.Name)}
 	}
 	wctx, cancel := context.WithTimeout(ctx, time.Duration((0.8+0.4*rand.Float64())*float64(reread)))
 	defer cancel()
-	deleted, watched := make(chan string, 1), make(chan struct{})
+	changed, watched := make(chan struct{}, 1), make(chan struct{})
 	// The end of the watch is not waited for here: work may start meanwhile.
 	a.session.tasks.Go(func() {
 		defer close(watched)
 		err := a.store.Watch(wctx, keys, v.rev+1, func(ev *clientv3.Event) {
 			if ev.Type == clientv3.EventTypeDelete {
-				select {
-				case deleted <- string(ev.Kv.Key):
-				default:
-				}
+				signal(changed)
 			}
 		})
 		if err != nil {
@@ -338,8 +368,8 @@ func (a *acquirer) awaitChange(ctx context.Context, v view) (left bool, err erro
 		timer := time.NewTimer(10 * tick)
 		over := false
 		select {
-		case key := <-deleted:
-			left, over = key == last, true
+		case <-changed:
+			over = true
 		case <-watched:
 			over = true
 		case <-a.session.gone:
@@ -348,11 +378,11 @@ func (a *acquirer) awaitChange(ctx context.Context, v view) (left bool, err erro
 		timer.Stop()
 		switch {
 		case ctx.Err() != nil:
-			return false, context.Cause(ctx)
+			return context.Cause(ctx)
 		case a.session.ended():
-			return false, errPlaceLost
+			return errPlaceLost
 		case over:
-			return left, nil
+			return nil
 		}
 	}
 }
@@ -363,8 +393,9 @@ func (a *acquirer) leave(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveTime)
 	defer cancel()
 	if a.token > 0 {
-		_, _ = a.store.Commit(ctx, []clientv3.Cmp{isToken(a.key, a.token)},
-			[]clientv3.Op{clientv3.OpDelete(a.key), clientv3.OpDelete(MarkerKey(a.r.Name, a.token))}, nil)
+		// No work was begun, so the marker goes even if the key has gone before it.
+		marker := clientv3.OpDelete(MarkerKey(a.r.Name, a.session.lease))
+		_, _ = a.store.Commit(ctx, []clientv3.Cmp{isToken(a.key, a.token)}, []clientv3.Op{clientv3.OpDelete(a.key), marker}, []clientv3.Op{marker})
 	}
 	_ = a.store.Revoke(ctx, a.session.lease)
 }

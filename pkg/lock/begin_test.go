@@ -71,7 +71,7 @@ func TestWorkBeginsAfterAPauseThatTheLeaseOutlives(t *testing.T) {
 	})
 }
 
-// suspending is a link to a cluster; the machine is suspended while the transaction that takes the lock is answered.
+// suspending is a link to a cluster; the machine is suspended while the transaction that joins the queue, and finds nobody ahead, is answered.
 type suspending struct {
 	*link
 	times int
@@ -80,7 +80,7 @@ type suspending struct {
 
 func (s *suspending) Commit(ctx context.Context, cmps []clientv3.Cmp, then, orElse []clientv3.Op) (*clientv3.TxnResponse, error) {
 	resp, err := s.link.Commit(ctx, cmps, then, orElse)
-	if taking := len(cmps) > 1; taking && s.times > 0 {
+	if s.times > 0 {
 		s.times--
 		s.pause()
 	}

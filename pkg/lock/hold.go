@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -19,6 +20,7 @@ type Held struct {
 	token     int64
 	rev       int64
 	clusterID uint64
+	value     Holder // what the key is to say
 	marked    bool
 	since     time.Time
 	sure      Instant // when the newest question was sent whose answer was that the lock is held
@@ -87,10 +89,11 @@ func (h *Held) Run(ctx context.Context, work Work) error {
 	defer ask(nil)
 	g := &guard{h: h, ask: ask, kill: kill, facts: make(chan fact), recheck: make(chan struct{}, 1)}
 	wctx, stop := context.WithCancel(context.WithoutCancel(ctx))
-	watched, verified := make(chan struct{}), make(chan struct{})
-	go func() { defer close(watched); g.watch(wctx) }()
-	go func() { defer close(verified); g.verify(wctx) }()
-	defer func() { stop(); <-watched; <-verified }()
+	var tasks sync.WaitGroup
+	for _, task := range []func(context.Context){g.watch, g.verify, g.say} {
+		tasks.Go(func() { task(wctx) })
+	}
+	defer func() { stop(); tasks.Wait() }()
 
 	done := make(chan error, 1)
 	go func() { done <- work(soft, hard) }()
@@ -258,6 +261,23 @@ func (g *guard) judge(ctx context.Context, ev *clientv3.Event) {
 	}
 }
 
+// sayAfter is how long a lock is held before its key says so. Nothing depends on it, and short work is not slowed down.
+const sayAfter = 500 * time.Millisecond
+
+// say writes into the key that the lock is held, unless somebody else has written there since it was made. An election's key
+// stays as it is: those who observe it would take a second put for a second proposal.
+func (g *guard) say(ctx context.Context) {
+	h := g.h
+	if h.r.Proposal != nil || !pause(ctx, sayAfter) {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, h.session.now().Attempt())
+	defer cancel()
+	_, _ = h.store.Commit(ctx, []clientv3.Cmp{
+		isToken(h.key, h.token), clientv3.Compare(clientv3.ModRevision(h.key), "=", h.token), clientv3.Compare(clientv3.LeaseValue(h.key), "=", h.session.lease),
+	}, []clientv3.Op{clientv3.OpPut(h.key, h.value.encode(), clientv3.WithIgnoreLease())}, nil)
+}
+
 // verify reads the key as often as the lease is renewed: watches can lose events, and an answered renewal does not prove
 // that the key is there.
 func (g *guard) verify(ctx context.Context) {
@@ -314,7 +334,7 @@ func (h *Held) delete(ctx context.Context, outcome error) error {
 	then := []clientv3.Op{clientv3.OpDelete(h.key)}
 	var marker []clientv3.Op
 	if h.marked {
-		marker = []clientv3.Op{clientv3.OpDelete(MarkerKey(h.r.Name, h.token))}
+		marker = []clientv3.Op{clientv3.OpDelete(MarkerKey(h.r.Name, h.session.lease))}
 	}
 	ops, err := h.marks(ctx, outcome)
 	if err != nil {

@@ -112,8 +112,11 @@ func (m *model) holds(cmp clientv3.Cmp) bool {
 	c := cmp.GetCompare()
 	var have int64
 	pick := func(kv *mvccpb.KeyValue) int64 {
-		if _, ok := c.TargetUnion.(*pb.Compare_Lease); ok {
+		switch c.Target {
+		case pb.Compare_LEASE:
 			return kv.Lease
+		case pb.Compare_MOD:
+			return kv.ModRevision
 		}
 		return kv.CreateRevision
 	}
@@ -121,6 +124,8 @@ func (m *model) holds(cmp clientv3.Cmp) bool {
 	switch u := c.TargetUnion.(type) {
 	case *pb.Compare_CreateRevision:
 		want = u.CreateRevision
+	case *pb.Compare_ModRevision:
+		want = u.ModRevision
 	case *pb.Compare_Lease:
 		want = u.Lease
 	}
