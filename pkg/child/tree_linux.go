@@ -204,6 +204,15 @@ func KillDescendants(except int, limit time.Duration) (left []int) {
 	}
 }
 
+// Lives says whether a process has not ended. One that its parent has not waited for yet has.
+func Lives(p *os.Process) bool {
+	if err := p.Signal(syscall.Signal(0)); err != nil && !errors.Is(err, os.ErrPermission) {
+		return false
+	}
+	stat, ok := readStat(strconv.Itoa(p.Pid), make([]byte, 512))
+	return !ok && !haveProc() || ok && !stat.zombie
+}
+
 func haveProc() bool {
 	_, err := os.Stat("/proc/self/stat")
 	return err == nil

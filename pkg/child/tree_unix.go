@@ -3,6 +3,7 @@
 package child
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"syscall"
@@ -19,6 +20,12 @@ func Adopt() error { return nil }
 
 // KillDescendants does nothing: without subreapers they cannot be found.
 func KillDescendants(int, time.Duration) (left []int) { return nil }
+
+// Lives says whether a process has not ended, or its parent has not waited for it yet.
+func Lives(p *os.Process) bool {
+	err := p.Signal(syscall.Signal(0))
+	return err == nil || errors.Is(err, os.ErrPermission)
+}
 
 func (t *tree) env(env []string) []string { return env }
 func (t *tree) prepare(cmd *exec.Cmd)     { cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: t.own} }

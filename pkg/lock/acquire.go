@@ -214,7 +214,7 @@ func (a *acquirer) enqueue(ctx context.Context) (view, error) {
 	if a.r.Try {
 		return v, a.busy(e)
 	}
-	n := Notice{Event: "waiting", Key: a.key, Token: a.token, Ahead: len(v.ahead), Text: fmt.Sprintf("waiting for lock %q, %d ahead", a.r.Name, len(v.ahead))}
+	n := Notice{Event: "waiting", Key: a.key, Token: a.token, Lease: a.session.lease, Ahead: len(v.ahead), Text: fmt.Sprintf("waiting for lock %q, %d ahead", a.r.Name, len(v.ahead))}
 	if len(e.first) > 0 {
 		n.Text += ", held by " + e.first[0].Who()
 	}

@@ -20,7 +20,7 @@ func (a *acquirer) delay(ctx context.Context, stale []string) error {
 		return nil
 	}
 	if d > 0 {
-		a.r.notice(Notice{Event: "delayed", Key: a.key, Token: a.token, Text: fmt.Sprintf("somebody did not leave lock %q in order; waiting up to %v", a.r.Name, d)})
+		a.r.notice(Notice{Event: "delayed", Key: a.key, Token: a.token, Text: fmt.Sprintf("a contender for lock %q did not let go in order; waiting up to %v", a.r.Name, d)})
 	}
 	over := a.session.clock().Add(d)
 	for a.session.clock() < over && len(stale) > 0 {
