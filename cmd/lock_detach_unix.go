@@ -23,7 +23,7 @@ import (
 
 // launch starts the front, and passes on what it says until the lock is held or cannot be had.
 func (l *lockRun) launch() error {
-	self, err := os.Executable()
+	self, err := ownProgram()
 	if err != nil {
 		return err
 	}

@@ -4,9 +4,12 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"os/signal"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -115,6 +118,18 @@ func (o *lockOptions) start(ctx context.Context, g *globals) error {
 	default:
 		return l.asFront(ctx)
 	}
+}
+
+// ownProgram returns the file of this program. Without /proc, Linux does not say it.
+func ownProgram() (string, error) {
+	if file, err := os.Executable(); err == nil {
+		return file, nil
+	}
+	file, err := exec.LookPath(os.Args[0])
+	if err != nil {
+		return "", fmt.Errorf("find the file of this program: %w", err)
+	}
+	return filepath.Abs(file)
 }
 
 // asOne does without a second process.

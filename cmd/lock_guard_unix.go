@@ -50,6 +50,8 @@ func (l *lockRun) asFront(ctx context.Context) error {
 		return fmt.Errorf("start the keeper process: %w", err)
 	}
 	defer f.close()
+	// As the first process of a container this one gets every orphan there.
+	defer child.Reap(func(pid int) bool { return pid == f.keeper.Process.Pid || l.say.isHook(pid) })()
 	return f.watch(ctx, signals)
 }
 
@@ -68,7 +70,7 @@ type front struct {
 }
 
 func (l *lockRun) startKeeper(terminal bool) (*front, error) {
-	self, err := os.Executable()
+	self, err := ownProgram()
 	if err != nil {
 		return nil, err
 	}

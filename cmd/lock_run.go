@@ -200,7 +200,8 @@ func (l *lockRun) command(held *lock.Held) lock.Work {
 		}
 		c := child.Command{
 			Args: l.o.command, Env: l.environment(held), Stdin: l.g.streams.In, Stdout: l.g.streams.Out, Stderr: l.g.streams.Err,
-			Term: term, Grace: time.Hour, Kill: hard.Done(), Terminal: l.terminal, Sole: true, Leftovers: child.Leftovers(l.o.leftovers),
+			Term: term, Grace: time.Hour, Kill: hard.Done(), Terminal: l.terminal, Sole: true, Others: l.say.isHook,
+			Leftovers: child.Leftovers(l.o.leftovers),
 		}
 		if l.o.shell {
 			c.Args = []string{"/bin/sh", "-c", strings.Join(l.o.command, " ")}

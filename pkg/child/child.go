@@ -62,7 +62,9 @@ type Command struct {
 	// group of its own, and signals go to all of that group.
 	Terminal bool
 	// Sole says that this process runs nothing else: every orphan that comes to it belongs to the command, and is reaped.
-	Sole      bool
+	Sole bool
+	// Others, if not nil, says which children of this process are none of the command's all the same.
+	Others    func(pid int) bool
 	Leftovers Leftovers
 }
 

@@ -18,6 +18,9 @@ func newTree(c *Command) (*tree, error) { return &tree{own: !c.Terminal}, nil }
 // Adopt does nothing: there are no subreapers here.
 func Adopt() error { return nil }
 
+// Reap does nothing: there are no orphans here.
+func Reap(func(pid int) bool) (stop func()) { return func() {} }
+
 // KillDescendants does nothing: without subreapers they cannot be found.
 func KillDescendants(int, time.Duration) (left []int) { return nil }
 
@@ -55,4 +58,4 @@ func (t *tree) killAll(cmd *exec.Cmd) []int {
 	return all
 }
 
-func (t *tree) reap(*exec.Cmd) (stop func()) { return func() {} }
+func (t *tree) reap(*exec.Cmd) (stop func()) { return Reap(nil) }
