@@ -390,7 +390,11 @@ func (a *acquirer) awaitChange(ctx context.Context, v view) error {
 // leave gives the place up. What cannot be taken back in time ends with the lease.
 func (a *acquirer) leave(ctx context.Context) {
 	a.session.close()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveTime)
+	budget := leaveTime
+	if !a.session.recent(a.session.now().Sent()) {
+		budget = hopelessTime
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), budget)
 	defer cancel()
 	if a.token > 0 {
 		// No work was begun, so the marker goes even if the key has gone before it.
@@ -400,8 +404,9 @@ func (a *acquirer) leave(ctx context.Context) {
 	_ = a.store.Revoke(ctx, a.session.lease)
 }
 
-// leaveTime bounds leaving a queue.
-const leaveTime = 2 * time.Second
+// leaveTime bounds leaving a queue, hopelessTime the same when nobody has answered lately: whoever waits for the end of a wait
+// is not kept for what the lease's end does anyway.
+const leaveTime, hopelessTime = 2 * time.Second, leaveTime / 10
 
 // isToken compares a key with the contender that made it: nobody deletes what somebody else put there.
 func isToken(key string, token int64) clientv3.Cmp {

@@ -316,7 +316,7 @@ func (g *guard) check(ctx context.Context) {
 func (h *Held) Release(ctx context.Context, outcome error) error {
 	h.session.close()
 	// When the lease has ended there is nothing left that has to be taken back.
-	budget := min(leaveTime, max(h.Tenure().End().Sub(h.session.clock()), leaveTime/10))
+	budget := min(leaveTime, max(h.Tenure().End().Sub(h.session.clock()), hopelessTime))
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), budget)
 	defer cancel()
 	err := h.delete(ctx, outcome)

@@ -42,7 +42,7 @@ func open(ctx context.Context, s Leases, clock Clock, r *Request) (*session, err
 	sent, ttl, err := firstRenewal(ctx, s, clock, lease, NewTenure(clock(), r.TTL, r.Grace).Attempt())
 	if err != nil {
 		err = fmt.Errorf("renew the lease: %w", err)
-		rctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		rctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), hopelessTime)
 		defer cancel()
 		return nil, errors.Join(err, s.Revoke(rctx, lease))
 	}
