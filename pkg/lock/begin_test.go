@@ -39,6 +39,7 @@ func TestWorkIsNotBegunWhenTheLockIsLostBefore(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := &sleeper{base: bubbleClock()}
 				h, _, m := hold(t, s.now)
+				synctest.Wait() // else the first renewal may be sent after the pause, and mend the lease
 				harm(s, m, h)
 				begun := false
 				err := h.Run(minute(t), func(context.Context, context.Context) error { begun = true; return nil })
@@ -95,6 +96,7 @@ func TestALockThatWasLostWhileItWasTakenIsTakenAnew(t *testing.T) {
 				c, m := &sleeper{base: bubbleClock()}, newModel()
 				s := &suspending{link: &link{m: m}, times: 1}
 				s.pause = func() {
+					synctest.Wait() // else the first renewal may be sent after the pause, and mend the lease
 					if revoked {
 						c.suspend(3 * time.Second)
 						m.mu.Lock()

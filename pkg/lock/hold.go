@@ -89,14 +89,13 @@ func (h *Held) Run(ctx context.Context, work Work) error {
 	defer ask(nil)
 	g := &guard{h: h, ask: ask, kill: kill, facts: make(chan fact), recheck: make(chan struct{}, 1)}
 	wctx, stop := context.WithCancel(context.WithoutCancel(ctx))
+	done := make(chan error, 1)
+	go func() { done <- work(soft, hard) }()
 	var tasks sync.WaitGroup
 	for _, task := range []func(context.Context){g.watch, g.verify, g.say} {
 		tasks.Go(func() { task(wctx) })
 	}
 	defer func() { stop(); tasks.Wait() }()
-
-	done := make(chan error, 1)
-	go func() { done <- work(soft, hard) }()
 	err := g.loop(done)
 	if g.lost != "" {
 		return &LostError{Key: h.key, Reason: g.lost, Work: err}

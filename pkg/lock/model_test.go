@@ -101,10 +101,10 @@ func (m *model) rangeOf(op clientv3.Op) *pb.RangeResponse {
 	sort.Slice(resp.Kvs, func(i, j int) bool {
 		return (resp.Kvs[i].CreateRevision < resp.Kvs[j].CreateRevision) != descend
 	})
-	if limit := field(op, "limit").Int(); limit > 0 && len(resp.Kvs) > int(limit) {
-		resp.Kvs = resp.Kvs[:limit]
-	}
 	resp.Count = int64(len(resp.Kvs))
+	if limit := field(op, "limit").Int(); limit > 0 && len(resp.Kvs) > int(limit) {
+		resp.Kvs, resp.More = resp.Kvs[:limit], true
+	}
 	return resp
 }
 

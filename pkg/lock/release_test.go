@@ -94,3 +94,44 @@ func TestAContenderThatLeavesInOrderLeavesNothing(t *testing.T) {
 		}
 	})
 }
+
+// TestAnUncleanEndIsSeenAmongTheMarkersOfOtherLocks: those of locks whose names begin with this one's are older, and many.
+func TestAnUncleanEndIsSeenAmongTheMarkersOfOtherLocks(t *testing.T) {
+	for name, contended := range map[string]bool{"free": false, "contended": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m := newModel()
+				put := func(key string) {
+					if _, err := m.commit(nil, []clientv3.Op{clientv3.OpPut(key, "")}, nil); err != nil {
+						t.Fatal(err)
+					}
+				}
+				for i := range int64(2 * fewMarkers) {
+					put(MarkerKey("a/b", i))
+				}
+				l := &link{m: m}
+				release := func() {}
+				if contended {
+					h, err := Acquire(t.Context(), l, bubbleClock(), Request{Name: "a", TTL: 10 * time.Second})
+					if err != nil {
+						t.Fatal(err)
+					}
+					release = func() { _ = h.Release(t.Context(), nil) }
+				}
+				put(MarkerKey("a", 0xdead))
+				time.AfterFunc(time.Second, release)
+				delayed := false
+				h, err := Acquire(t.Context(), l, bubbleClock(), Request{Name: "a", TTL: 10 * time.Second, Delay: AutoDelay, Notice: func(n Notice) {
+					delayed = delayed || n.Event == "delayed"
+				}})
+				if err != nil || !delayed {
+					t.Fatalf("acquired with %v, after the lock-delay: %v", err, delayed)
+				}
+				_ = h.Release(t.Context(), nil)
+				if m.kvs[MarkerKey("a", 0xdead)] != nil || m.kvs[MarkerKey("a/b", 1)] == nil {
+					t.Error("want the marker of this lock gone, and those of the other one left")
+				}
+			})
+		})
+	}
+}
