@@ -45,6 +45,9 @@ func (l *lockRun) asFront(ctx context.Context) error {
 	signals := make(chan os.Signal, 16)
 	signal.Notify(signals, forwarded()...)
 	defer signal.Stop(signals)
+	if l.o.detach {
+		signal.Ignore(syscall.SIGPIPE) // who was to be told may have gone
+	}
 	f, err := l.startKeeper(!l.o.detach && onTerminal())
 	if err != nil {
 		return fmt.Errorf("start the keeper process: %w", err)
@@ -136,11 +139,11 @@ func (f *front) watch(ctx context.Context, signals <-chan os.Signal) error {
 			}
 			f.last = f.last.merge(r)
 			if f.user != nil && r.TTL > 0 && !f.told {
-				f.told = true
 				if err := f.l.exports(f.last); err != nil {
 					timer.Stop()
-					return errors.Join(f.takeOver(ctx, "is not wanted"), err)
+					return errors.Join(f.takeOver(ctx, "is not needed: nobody is there to be told"), err)
 				}
+				f.told = true
 			}
 		case <-f.ended:
 			timer.Stop()

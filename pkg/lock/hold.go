@@ -318,7 +318,10 @@ func (h *Held) Release(ctx context.Context, outcome error) error {
 	budget := min(leaveTime, max(h.Tenure().End().Sub(h.session.clock()), hopelessTime))
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), budget)
 	defer cancel()
-	err := h.delete(ctx, outcome)
+	others, err := h.delete(ctx, outcome)
+	if others {
+		pause(ctx, wayFree)
+	}
 	if rerr := h.store.Revoke(ctx, h.session.lease); rerr != nil && !errors.Is(err, ErrLost) {
 		err = errors.Join(err, fmt.Errorf("end lease %x: %w", h.session.lease, rerr))
 	}
@@ -328,8 +331,12 @@ func (h *Held) Release(ctx context.Context, outcome error) error {
 	return err
 }
 
-// delete takes the key and its marker away, if they are ours.
-func (h *Held) delete(ctx context.Context, outcome error) error {
+// wayFree is how long the end of the lease, which every member has to write down, is put off when somebody waits for the lock: it
+// would come before the start of their work.
+const wayFree = 10 * time.Millisecond
+
+// delete takes the key and its marker away, if they are ours. It says whether others wait for the lock.
+func (h *Held) delete(ctx context.Context, outcome error) (others bool, err error) {
 	then := []clientv3.Op{clientv3.OpDelete(h.key)}
 	var marker []clientv3.Op
 	if h.marked {
@@ -337,9 +344,10 @@ func (h *Held) delete(ctx context.Context, outcome error) error {
 	}
 	ops, err := h.marks(ctx, outcome)
 	if err != nil {
-		return err
+		return false, err
 	}
 	then = append(append(then, marker...), ops...)
+	then = append(then, clientv3.OpGet(Prefix(h.r.Name), clientv3.WithPrefix(), clientv3.WithCountOnly()))
 	repeated := false
 	for {
 		actx, cancel := context.WithTimeout(ctx, leaveTime/2)
@@ -349,14 +357,14 @@ func (h *Held) delete(ctx context.Context, outcome error) error {
 		switch {
 		case err == nil && !resp.Succeeded && !repeated && !h.vanished:
 			h.vanished = true
-			return &LostError{Key: h.key, Reason: "its key was gone before the work ended"}
+			return false, &LostError{Key: h.key, Reason: "its key was gone before the work ended"}
 		case err == nil:
-			return nil
+			return resp.Succeeded && resp.Responses[len(then)-1].GetResponseRange().GetCount() > 0, nil
 		case ctx.Err() != nil || !pause(ctx, retryPause):
-			return fmt.Errorf("release lock %q: %w", h.r.Name, err)
+			return false, fmt.Errorf("release lock %q: %w", h.r.Name, err)
 		}
 		if _, ok := errors.AsType[*RefusedError](err); ok {
-			return fmt.Errorf("release lock %q: %w", h.r.Name, err)
+			return false, fmt.Errorf("release lock %q: %w", h.r.Name, err)
 		}
 		repeated = true
 	}
