@@ -85,10 +85,6 @@ func (a *acquirer) commit(ctx context.Context, cmps []clientv3.Cmp, then, orElse
 	})
 }
 
-func (a *acquirer) get(ctx context.Context, key string, opts ...clientv3.OpOption) (*clientv3.GetResponse, error) {
-	return persist(ctx, a.session, func(ctx context.Context) (*clientv3.GetResponse, error) { return a.store.Get(ctx, key, opts...) })
-}
-
 // persist repeats a call, each time with a deadline of its own, until it is answered or refused, or the session has ended.
 func persist[T any](ctx context.Context, n *session, call func(context.Context) (T, error)) (T, error) {
 	for {
