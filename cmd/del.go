@@ -87,8 +87,9 @@ func (o *delOptions) check(args []string) error {
 	return nil
 }
 
-func (o *delOptions) run(ctx context.Context, c *conn.Cluster, args []string, p *output.Printer) error {
-	key, ops := args[0], []clientv3.OpOption{}
+// target returns what to delete, and how.
+func (o *delOptions) target(args []string) (key string, ops []clientv3.OpOption) {
+	key = args[0]
 	switch {
 	case len(args) > 1:
 		ops = append(ops, clientv3.WithRange(args[1]))
@@ -102,6 +103,11 @@ func (o *delOptions) run(ctx context.Context, c *conn.Cluster, args []string, p 
 	if o.prevKV {
 		ops = append(ops, clientv3.WithPrevKV())
 	}
+	return key, ops
+}
+
+func (o *delOptions) run(ctx context.Context, c *conn.Cluster, args []string, p *output.Printer) error {
+	key, ops := o.target(args)
 	resp, err := o.delete(ctx, c, key, ops)
 	if err != nil {
 		return fmt.Errorf("del %q: %w", args[0], err)

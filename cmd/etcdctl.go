@@ -34,6 +34,9 @@ func (g *globals) mount(root *cobra.Command) {
 			continue
 		}
 		g.adopt(theirs)
+		if theirs.Name() == "txn" {
+			g.addTxnFence(theirs)
+		}
 		root.AddCommand(theirs)
 	}
 }

@@ -29,7 +29,7 @@ const asVariable = "ETCDX_AS"
 // supervise runs a command of etcdctl in a process of its own, because it ends its process when it fails, with a code that
 // says little. What it says last is turned into an error that has its cause, exit code and hint.
 func (g *globals) supervise(cmd *cobra.Command, args []string) error {
-	self, err := os.Executable()
+	self, err := ownProgram()
 	if err != nil {
 		return err
 	}

@@ -4,9 +4,12 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"os/signal"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -18,12 +21,17 @@ import (
 // the exit code. The keeper, its child, talks to etcd and runs the command. Whichever of them dies or stops, the other one
 // ends the command in time: the keeper when its control pipe ends, the front when the reports of the keeper end or stay away.
 
-// keeperVariable marks the keeper in its environment: "terminal" when the command shares the terminal's process group.
-const keeperVariable = "ETCDX_LOCK_KEEPER"
+// keeperVariable marks the keeper in its environment: "terminal" when the command shares the terminal's process group. Or it
+// marks the front of a detached lock.
+const (
+	keeperVariable = "ETCDX_LOCK_KEEPER"
+	detachedFront  = "front"
+)
 
 // guardReport is what the keeper tells the front, a line of JSON each time; it always says all that is known.
 type guardReport struct {
-	// Sent is when the last answered renewal was sent: all processes of a machine read the same clock.
+	// Sent is when the last answered renewal was sent: all processes of a machine read the same clock. TTL is 0 until the
+	// lock is held; the key is known while it is waited for.
 	Sent  lock.Instant  `json:"sent,omitempty"`
 	TTL   time.Duration `json:"ttl,omitempty"`
 	Key   string        `json:"key,omitempty"`
@@ -41,7 +49,10 @@ type guardReport struct {
 // merge adds what n says to r.
 func (r guardReport) merge(n guardReport) guardReport {
 	if n.TTL > 0 {
-		r.Sent, r.TTL, r.Key, r.Token, r.Lease = n.Sent, n.TTL, n.Key, n.Token, n.Lease
+		r.Sent, r.TTL = n.Sent, n.TTL
+	}
+	if n.Key != "" {
+		r.Key, r.Token, r.Lease = n.Key, n.Token, n.Lease
 	}
 	if n.Child != 0 {
 		r.Child, r.Group = n.Child, n.Group
@@ -97,13 +108,28 @@ func (o *lockOptions) start(ctx context.Context, g *globals) error {
 	}
 	ctx = context.WithoutCancel(ctx) // signals are for the command
 	l := &lockRun{g: g, o: o, printer: p, say: newLockVoice(g, o)}
-	if mode, ok := g.env(keeperVariable); ok {
+	switch mode, second := g.env(keeperVariable); {
+	case second && mode != detachedFront:
 		return l.asKeeper(ctx, mode)
-	}
-	if o.noGuard || !canGuard {
+	case o.noGuard || !canGuard:
 		return l.asOne(ctx)
+	case o.detach && !second:
+		return l.launch()
+	default:
+		return l.asFront(ctx)
 	}
-	return l.asFront(ctx)
+}
+
+// ownProgram returns the file of this program. Without /proc, Linux does not say it.
+func ownProgram() (string, error) {
+	if file, err := os.Executable(); err == nil {
+		return file, nil
+	}
+	file, err := exec.LookPath(os.Args[0])
+	if err != nil {
+		return "", fmt.Errorf("find the file of this program: %w", err)
+	}
+	return filepath.Abs(file)
 }
 
 // asOne does without a second process.

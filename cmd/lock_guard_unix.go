@@ -45,11 +45,16 @@ func (l *lockRun) asFront(ctx context.Context) error {
 	signals := make(chan os.Signal, 16)
 	signal.Notify(signals, forwarded()...)
 	defer signal.Stop(signals)
-	f, err := l.startKeeper(onTerminal() && !l.o.detach)
+	if l.o.detach {
+		signal.Ignore(syscall.SIGPIPE) // who was to be told may have gone
+	}
+	f, err := l.startKeeper(!l.o.detach && onTerminal())
 	if err != nil {
 		return fmt.Errorf("start the keeper process: %w", err)
 	}
 	defer f.close()
+	// As the first process of a container this one gets every orphan there.
+	defer child.Reap(func(pid int) bool { return pid == f.keeper.Process.Pid || l.say.isHook(pid) })()
 	return f.watch(ctx, signals)
 }
 
@@ -62,11 +67,13 @@ type front struct {
 	news    chan guardReport
 	last    guardReport
 	ended   chan struct{} // the keeper has ended
+	user    *os.Process   // that a detached lock is for; else nil
+	told    bool          // it knows of its lock
 	wg      sync.WaitGroup
 }
 
 func (l *lockRun) startKeeper(terminal bool) (*front, error) {
-	self, err := os.Executable()
+	self, err := ownProgram()
 	if err != nil {
 		return nil, err
 	}
@@ -90,13 +97,17 @@ func (l *lockRun) startKeeper(terminal bool) (*front, error) {
 	cmd.ExtraFiles = []*os.File{controlEnd, reportsEnd}
 	// In a group of its own, it survives a SIGKILL to the front's group. On a terminal it has to see the same signals.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: !terminal}
+	var user *os.Process
 	if l.o.detach {
-		cmd.SysProcAttr, cmd.Stdin, cmd.Stdout = &syscall.SysProcAttr{Setsid: true}, nil, nil
+		cmd.Stdin, cmd.Stdout = nil, nil // its front's output ends when the lock is held
+		if user, err = os.FindProcess(l.o.whilePID); err != nil {
+			return nil, err
+		}
 	}
 	if err := cmd.Start(); err != nil {
 		return nil, errors.Join(err, control.Close(), reports.Close())
 	}
-	f := &front{l: l, keeper: cmd, control: control, reports: reports, news: make(chan guardReport, 64), ended: make(chan struct{})}
+	f := &front{l: l, keeper: cmd, control: control, reports: reports, news: make(chan guardReport, 64), ended: make(chan struct{}), user: user}
 	f.wg.Go(func() { readReports(reports, f.news) })
 	f.wg.Go(func() {
 		_ = cmd.Wait()
@@ -107,9 +118,6 @@ func (l *lockRun) startKeeper(terminal bool) (*front, error) {
 
 func (f *front) close() {
 	_, _ = f.control.Close(), f.reports.Close()
-	if f.l.o.detach && f.last.TTL > 0 && !f.last.Done {
-		return // the keeper lives on
-	}
 	for range f.news { //nolint:revive // empties it, so that its writer ends
 	}
 	f.wg.Wait()
@@ -130,12 +138,12 @@ func (f *front) watch(ctx context.Context, signals <-chan os.Signal) error {
 				break
 			}
 			f.last = f.last.merge(r)
-			if l := f.l; l.o.detach && r.TTL > 0 {
-				timer.Stop()
-				if _, err := fmt.Fprintln(f.control, detachWord); err != nil {
-					return f.takeOver(ctx, "does not listen")
+			if f.user != nil && r.TTL > 0 && !f.told {
+				if err := f.l.exports(f.last); err != nil {
+					timer.Stop()
+					return errors.Join(f.takeOver(ctx, "is not needed: nobody is there to be told"), err)
 				}
-				return l.exports(f.last)
+				f.told = true
 			}
 		case <-f.ended:
 			timer.Stop()
@@ -212,6 +220,9 @@ func (f *front) takeOver(ctx context.Context, why string) error {
 	}
 	left := child.KillDescendants(f.keeper.Process.Pid, 5*time.Second)
 	<-f.ended
+	if f.user != nil && f.told {
+		left = append(left, f.endUser()...)
+	}
 	err := error(&keeperLostError{why: why, held: f.last.TTL > 0})
 	if len(left) > 0 {
 		err = fmt.Errorf("%w; still alive after SIGKILL: %v", err, left)
@@ -228,8 +239,8 @@ func (f *front) takeOver(ctx context.Context, why string) error {
 	if cerr != nil {
 		f.l.say.warn(fmt.Sprintf("lock %q stays until its lease ends: %v", f.l.o.name, cerr))
 	}
-	f.l.say.lost()
 	if f.last.TTL > 0 {
+		f.l.say.lost()
 		return codeError{code: f.l.o.lostCode, err: err}
 	}
 	return err
@@ -268,34 +279,22 @@ func (l *lockRun) asKeeper(ctx context.Context, mode string) error {
 	l.signals, l.alone = sieve.out, alone
 	go sieve.run()
 	go func() {
-		if !readSignals(control, sieve.in) {
-			die(errAlone)
-		}
+		readSignals(control, sieve.in)
+		die(errAlone)
 	}()
 	err := l.g.exitOf(l.connectAndRun(ctx))
 	r.tell(guardReport{Done: true})
 	return err
 }
 
-// detachWord is what the front says when its end is meant to be.
-const detachWord = "detached"
-
-// readSignals passes on the signals that the front names, until it dies. It returns whether that was meant to be.
-func readSignals(control *os.File, to chan<- os.Signal) (detached bool) {
+// readSignals passes on the signals that the front names, until it dies.
+func readSignals(control *os.File, to chan<- os.Signal) {
 	lines := bufio.NewScanner(control)
 	for lines.Scan() {
-		detached = detached || lines.Text() == detachWord
 		if n, err := strconv.Atoi(lines.Text()); err == nil {
 			to <- syscall.Signal(n)
 		}
 	}
-	return detached
-}
-
-// processRuns says whether there is a process with this ID.
-func processRuns(pid int) bool {
-	err := syscall.Kill(pid, 0)
-	return err == nil || errors.Is(err, syscall.EPERM)
 }
 
 // signalSieve lets through the signals that are meant for the command and have not reached it.

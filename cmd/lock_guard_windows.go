@@ -5,6 +5,8 @@ import (
 	"errors"
 	"os"
 	"syscall"
+
+	"github.com/etcdx/etcdx/pkg/lock"
 )
 
 // canGuard is false: a job object ends the command with this process, and nothing stops a process here.
@@ -23,5 +25,6 @@ func signalNumber(sig os.Signal) int {
 // termSignal returns what asks a command to end: there is nothing but killing.
 func (o *lockOptions) termSignal() (os.Signal, error) { return os.Kill, nil }
 
-// processRuns is not needed here: there are no detached locks.
-func processRuns(int) bool { return false }
+// There are no detached locks here.
+func (l *lockRun) launch() error       { return errors.ErrUnsupported }
+func (l *lockRun) detached() lock.Work { return nil }

@@ -46,7 +46,12 @@ func (l *lockRun) run() error {
 	if err != nil {
 		return err
 	}
-	r.Notice = l.say.notice
+	r.Notice = func(n lock.Notice) {
+		if l.tell != nil && n.Event == "waiting" {
+			l.tell(guardReport{Key: n.Key, Token: n.Token, Lease: n.Lease})
+		}
+		l.say.notice(n)
+	}
 	held, err := l.acquire(r)
 	if err != nil {
 		return l.notAcquired(err)
@@ -195,7 +200,8 @@ func (l *lockRun) command(held *lock.Held) lock.Work {
 		}
 		c := child.Command{
 			Args: l.o.command, Env: l.environment(held), Stdin: l.g.streams.In, Stdout: l.g.streams.Out, Stderr: l.g.streams.Err,
-			Term: term, Grace: time.Hour, Kill: hard.Done(), Terminal: l.terminal, Sole: true, Leftovers: child.Leftovers(l.o.leftovers),
+			Term: term, Grace: time.Hour, Kill: hard.Done(), Terminal: l.terminal, Sole: true, Others: l.say.isHook,
+			Leftovers: child.Leftovers(l.o.leftovers),
 		}
 		if l.o.shell {
 			c.Args = []string{"/bin/sh", "-c", strings.Join(l.o.command, " ")}
@@ -308,33 +314,41 @@ func locksHeld(env func(string) (string, bool)) []string {
 	return strings.Split(v, "\n")
 }
 
-// report keeps the other process informed about the lease until the returned function is called.
+// report keeps the other process informed about the lease until the returned function is called. It knows before any work
+// begins: else it would take a keeper that is killed at once for one that held nothing.
 func (l *lockRun) report(held *lock.Held) (stop func()) {
+	told := l.renewed(held, -1)
 	quit := make(chan struct{})
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		var sent lock.Instant = -1
 		for {
-			if t := held.Tenure(); t.Sent() != sent {
-				sent = t.Sent()
-				if l.tell != nil {
-					l.tell(guardReport{Sent: t.Sent(), TTL: t.TTL(), Key: held.Key(), Token: held.Token(), Lease: held.Lease()})
-				}
-				l.say.beat(held)
-			}
 			select {
 			case <-quit:
 				return
 			case <-time.After(100 * time.Millisecond):
+				told = l.renewed(held, told)
 			}
 		}
 	})
 	return func() { close(quit); wg.Wait() }
 }
 
-// releaseFor lets go of a lock that another process held, and that has ended.
+// renewed tells of the last answered renewal, unless it is the one that was told already. It returns when that was sent.
+func (l *lockRun) renewed(held *lock.Held, told lock.Instant) lock.Instant {
+	t := held.Tenure()
+	if t.Sent() == told {
+		return told
+	}
+	if l.tell != nil {
+		l.tell(guardReport{Sent: t.Sent(), TTL: t.TTL(), Key: held.Key(), Token: held.Token(), Lease: held.Lease()})
+	}
+	l.say.beat(held)
+	return t.Sent()
+}
+
+// releaseFor lets go of a lock that another process held or waited for, and that has ended.
 func releaseFor(ctx context.Context, s lockStore, name string, r guardReport) error {
 	_, err := s.Commit(ctx, []clientv3.Cmp{clientv3.Compare(clientv3.CreateRevision(r.Key), "=", r.Token)},
-		[]clientv3.Op{clientv3.OpDelete(r.Key), clientv3.OpDelete(lock.MarkerKey(name, r.Token))}, nil)
+		[]clientv3.Op{clientv3.OpDelete(r.Key), clientv3.OpDelete(lock.MarkerKey(name, r.Lease))}, nil)
 	return errors.Join(err, s.Revoke(ctx, r.Lease))
 }

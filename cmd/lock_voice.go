@@ -32,6 +32,8 @@ type lockVoice struct {
 	queued  bool // the cluster has answered
 	metrics lockMetrics
 	hooks   sync.WaitGroup
+	hookMu  sync.Mutex
+	hookIDs map[int]bool // process IDs of hooks, which are no part of the command
 }
 
 func newLockVoice(g *globals, o *lockOptions) *lockVoice {
@@ -135,7 +137,7 @@ func (v *lockVoice) run(command string, env ...string) {
 		c.Env = append(withoutVariable(os.Environ(), keeperVariable), env...)
 		c.Stdout, c.Stderr = v.err, v.err
 		c.WaitDelay = time.Second
-		if err := c.Run(); err != nil {
+		if err := v.runHook(c); err != nil {
 			v.warn(fmt.Sprintf("hook %q: %v", command, err))
 		}
 	})
@@ -144,6 +146,33 @@ func (v *lockVoice) run(command string, env ...string) {
 // withoutVariable returns env without one variable.
 func withoutVariable(env []string, name string) []string {
 	return slices.DeleteFunc(env, func(v string) bool { return strings.HasPrefix(v, name+"=") })
+}
+
+func (v *lockVoice) runHook(c *exec.Cmd) error {
+	v.hookMu.Lock()
+	err := c.Start()
+	if err == nil {
+		if v.hookIDs == nil {
+			v.hookIDs = map[int]bool{}
+		}
+		v.hookIDs[c.Process.Pid] = true
+	}
+	v.hookMu.Unlock()
+	if err != nil {
+		return err
+	}
+	err = c.Wait()
+	v.hookMu.Lock()
+	delete(v.hookIDs, c.Process.Pid)
+	v.hookMu.Unlock()
+	return err
+}
+
+// isHook says whether a process is a hook.
+func (v *lockVoice) isHook(pid int) bool {
+	v.hookMu.Lock()
+	defer v.hookMu.Unlock()
+	return v.hookIDs[pid]
 }
 
 // close waits for the hooks and writes the last numbers.

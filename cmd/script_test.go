@@ -5,6 +5,7 @@ package cmd
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -106,8 +107,11 @@ func (s *script) close() string {
 	return left
 }
 
-// scriptCondition knows [etcd:3.5.7]: that server is in $ETCDX_ETCD_DIR.
+// scriptCondition knows [etcd:3.5.7]: that server is in $ETCDX_ETCD_DIR; and [unshare]: this user may make namespaces.
 func scriptCondition(cond string) (bool, error) {
+	if cond == "unshare" {
+		return exec.Command("unshare", "-pmf", "--mount-proc", "true").Run() == nil, nil
+	}
 	version, ok := strings.CutPrefix(cond, "etcd:")
 	if !ok {
 		return false, fmt.Errorf("unknown condition %q", cond)

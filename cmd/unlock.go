@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"strings"
 	"syscall"
 	"time"
 
@@ -69,44 +68,4 @@ func holds(q lock.Queue, token int64) bool {
 		}
 	}
 	return false
-}
-
-// detached is the work of a lock that outlives the command which took it: it lives as long as another process does. When
-// the lock is lost, that process is asked to end, and then killed.
-func (l *lockRun) detached() lock.Work {
-	return func(soft, hard context.Context) error {
-		for {
-			select {
-			case <-soft.Done():
-				_ = ask(l.o.whilePID)
-				<-hard.Done()
-				if p, err := os.FindProcess(l.o.whilePID); err == nil {
-					_ = p.Kill()
-				}
-				return context.Cause(soft)
-			case <-l.signals:
-				return nil
-			case <-time.After(100 * time.Millisecond):
-				if !processRuns(l.o.whilePID) {
-					return nil
-				}
-			}
-		}
-	}
-}
-
-// exports prints what the shell that took a detached lock needs to know of it.
-func (l *lockRun) exports(r guardReport) error {
-	for _, v := range [][2]string{
-		{"ETCDX_LOCK_NAME", l.o.name},
-		{"ETCDX_LOCK_KEY", r.Key},
-		{"ETCD_LOCK_KEY", r.Key},
-		{"ETCDX_FENCE", fmt.Sprintf("%s@%d", r.Key, r.Token)},
-		{"ETCDX_LEASE", fmt.Sprintf("%x", r.Lease)},
-	} {
-		if _, err := fmt.Fprintf(l.g.streams.Out, "export %s='%s'\n", v[0], strings.ReplaceAll(v[1], "'", `'\''`)); err != nil {
-			return err
-		}
-	}
-	return nil
 }

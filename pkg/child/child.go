@@ -62,7 +62,9 @@ type Command struct {
 	// group of its own, and signals go to all of that group.
 	Terminal bool
 	// Sole says that this process runs nothing else: every orphan that comes to it belongs to the command, and is reaped.
-	Sole      bool
+	Sole bool
+	// Others, if not nil, says which children of this process are none of the command's all the same.
+	Others    func(pid int) bool
 	Leftovers Leftovers
 }
 
@@ -207,6 +209,11 @@ func (p *Process) Wait(ctx context.Context) error {
 
 // end ends the tree: it is asked first, and killed when it is not gone after the grace.
 func (p *Process) end() (left []int) {
+	select {
+	case <-p.c.Kill:
+		return p.kill()
+	default:
+	}
 	if p.c.Grace > 0 {
 		term := p.c.Term
 		if term == nil {
@@ -244,6 +251,7 @@ func (p *Process) awaitEmpty(limit time.Duration) {
 
 // kill ends the tree now. It returns the processes that do not die.
 func (p *Process) kill() (left []int) {
+	_ = p.Signal(syscall.SIGKILL) // most of the tree dies while the rest is being looked for
 	for deadline := time.Now().Add(settle); ; {
 		left = p.tree.killAll(p.cmd)
 		ended := false

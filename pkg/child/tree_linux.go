@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"syscall"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -21,6 +22,8 @@ type tree struct {
 	mark string // in the environment of the command and whoever inherits it
 	sole bool
 	own  bool // the command has a process group of its own
+	// others says which children of this process are not of the tree.
+	others func(pid int) bool
 }
 
 func newTree(c *Command) (*tree, error) {
@@ -29,7 +32,11 @@ func newTree(c *Command) (*tree, error) {
 	}
 	b := make([]byte, 8)
 	rand.Read(b) // never fails
-	return &tree{mark: "ETCDX_CHILD=" + hex.EncodeToString(b), sole: c.Sole, own: !c.Terminal}, nil
+	others := c.Others
+	if others == nil {
+		others = func(int) bool { return false }
+	}
+	return &tree{mark: "ETCDX_CHILD=" + hex.EncodeToString(b), sole: c.Sole, own: !c.Terminal, others: others}, nil
 }
 
 // Adopt makes this process the parent of every descendant whose own parent dies.
@@ -56,8 +63,11 @@ func (t *tree) close()                  {}
 
 func (t *tree) signal(cmd *exec.Cmd, sig os.Signal) error { return signalProcess(cmd, sig, t.own) }
 
-// members returns the processes of the tree, the command itself included while it lives. Without /proc it returns none.
+// members returns the processes of the tree, the command itself included while it lives.
 func (t *tree) members(cmd *exec.Cmd) []int {
+	if t.sole && childless() {
+		return nil
+	}
 	procs := processes()
 	self, root := os.Getpid(), cmd.Process.Pid
 	var found []int
@@ -73,6 +83,13 @@ func (t *tree) members(cmd *exec.Cmd) []int {
 	return found
 }
 
+// childless says whether this process has no child, not even an ended one. Every orphan comes to this process, so nothing is
+// left of its descendants then; and that costs no look at all the processes of the machine.
+func childless() bool {
+	_, _, err := peek(unix.P_ALL, 0)
+	return errors.Is(err, unix.ECHILD)
+}
+
 // contains says whether pid descends from root, or from an orphan of the tree that this process adopted.
 func (t *tree) contains(procs map[int]process, pid, root, self int) bool {
 	for range len(procs) {
@@ -83,7 +100,7 @@ func (t *tree) contains(procs map[int]process, pid, root, self int) bool {
 		case pid == root || p.parent == root:
 			return true
 		case p.parent == self:
-			return t.sole || marked(pid, t.mark)
+			return t.sole && !t.others(pid) || marked(pid, t.mark)
 		}
 		pid = p.parent
 	}
@@ -96,7 +113,12 @@ func marked(pid int, mark string) bool {
 	return err == nil && slices.ContainsFunc(bytes.Split(env, []byte{0}), func(v []byte) bool { return string(v) == mark })
 }
 
-func (t *tree) empty(cmd *exec.Cmd) bool { return len(t.members(cmd)) == 0 }
+func (t *tree) empty(cmd *exec.Cmd) bool {
+	if t.sole {
+		reap(t.foreign(cmd))
+	}
+	return len(t.members(cmd)) == 0
+}
 
 // signalAll sends sig to every process of the tree; those that are stopped go on to receive it.
 func (t *tree) signalAll(cmd *exec.Cmd, sig os.Signal) {
@@ -105,8 +127,9 @@ func (t *tree) signalAll(cmd *exec.Cmd, sig os.Signal) {
 		return
 	}
 	all := t.members(cmd)
-	if len(all) == 0 {
+	if len(all) == 0 || !haveProc() { // then those that have not left the command's group are not among them
 		_ = t.signal(cmd, sig)
+		all = slices.DeleteFunc(all, func(pid int) bool { return pid == cmd.Process.Pid })
 	}
 	for _, pid := range all {
 		_ = syscall.Kill(pid, s)
@@ -118,12 +141,13 @@ func (t *tree) signalAll(cmd *exec.Cmd, sig os.Signal) {
 
 // killAll sends SIGKILL to every process of the tree, and returns those it found.
 func (t *tree) killAll(cmd *exec.Cmd) []int {
+	if t.sole && !haveProc() {
+		_ = t.signal(cmd, syscall.SIGKILL)
+		return sweep(t.others, t.foreign(cmd))
+	}
 	all := t.members(cmd)
 	for _, pid := range all {
 		_ = syscall.Kill(pid, syscall.SIGKILL)
-	}
-	if len(all) == 0 && !haveProc() {
-		_ = t.signal(cmd, syscall.SIGKILL)
 	}
 	t.bury(cmd, all)
 	return all
@@ -132,7 +156,7 @@ func (t *tree) killAll(cmd *exec.Cmd) []int {
 // bury reaps adopted processes: all of them if the command is this process's only one, else those that were just killed.
 func (t *tree) bury(cmd *exec.Cmd, killed []int) {
 	if t.sole {
-		reapOthers(cmd.Process.Pid)
+		reap(t.foreign(cmd))
 		return
 	}
 	for _, pid := range killed {
@@ -147,38 +171,56 @@ func (t *tree) reap(cmd *exec.Cmd) (stop func()) {
 	if !t.sole {
 		return func() {}
 	}
-	quit, done := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(done)
-		for {
-			select {
-			case <-quit:
-				return
-			case <-time.After(time.Second):
-				reapOthers(cmd.Process.Pid)
-			}
-		}
-	}()
-	return func() { close(quit); <-done }
+	return Reap(t.foreign(cmd))
 }
 
-// reapOthers takes note of the end of every child of this process but except, whose status os/exec waits for.
-func reapOthers(except int) {
-	self := os.Getpid()
-	for pid, p := range processes() {
-		if p.parent == self && p.zombie && pid != except {
-			_, _ = syscall.Wait4(pid, nil, syscall.WNOHANG, nil)
+// foreign says whose end is none of the tree's business: that of the command itself, whose status os/exec waits for, and of
+// other children of this process.
+func (t *tree) foreign(cmd *exec.Cmd) func(pid int) bool {
+	return func(pid int) bool { return pid == cmd.Process.Pid || t.others(pid) }
+}
+
+// reap takes note of the end of children of this process. It stops at one that is not to be touched: somebody waits for that.
+func reap(except func(pid int) bool) {
+	for {
+		pid, ended, err := peek(unix.P_ALL, 0)
+		if err != nil || !ended || except(pid) {
+			return
 		}
+		_, _ = syscall.Wait4(pid, nil, syscall.WNOHANG, nil)
 	}
+}
+
+// peek looks at a child of this process, or at any that has ended, and leaves its status to others. The error is ECHILD if
+// there is no such child.
+func peek(kind, id int) (pid int, ended bool, err error) {
+	var info unix.Siginfo
+	err = unix.Waitid(kind, id, &info, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil)
+	if err != nil || info.Signo == 0 {
+		return 0, false, err
+	}
+	// In the kernel's siginfo_t the process ID follows three numbers, aligned as a pointer is.
+	const align = unsafe.Sizeof(uintptr(0))
+	offset := (unsafe.Offsetof(info.Code) + unsafe.Sizeof(info.Code) + align - 1) &^ (align - 1)
+	return int(*(*int32)(unsafe.Add(unsafe.Pointer(&info), offset))), true, nil
 }
 
 // KillDescendants kills every process below this one and reaps all but except, which is left to its waiter. It returns
 // those that are still there after limit. It is for a process whose only child has died, or has stopped doing its work.
 func KillDescendants(except int, limit time.Duration) (left []int) {
-	t := &tree{sole: true}
+	t := &tree{sole: true, others: func(int) bool { return false }}
 	// The command is this process itself: whatever is below it belongs to the tree.
 	self := os.Getpid()
 	for deadline := time.Now().Add(limit); ; time.Sleep(2 * time.Millisecond) {
+		if !haveProc() {
+			left = sweep(t.others, func(pid int) bool { return pid == except })
+			if childless() {
+				return nil
+			} else if time.Now().After(deadline) {
+				return left
+			}
+			continue
+		}
 		procs := processes()
 		left = left[:0]
 		for pid, p := range procs {
@@ -187,11 +229,20 @@ func KillDescendants(except int, limit time.Duration) (left []int) {
 				_ = syscall.Kill(pid, syscall.SIGKILL)
 			}
 		}
-		reapOthers(except)
+		reap(func(pid int) bool { return pid == except })
 		if len(left) == 0 || time.Now().After(deadline) {
 			return left
 		}
 	}
+}
+
+// Lives says whether a process has not ended. One that its parent has not waited for yet has.
+func Lives(p *os.Process) bool {
+	if err := p.Signal(syscall.Signal(0)); err != nil && !errors.Is(err, os.ErrPermission) {
+		return false
+	}
+	stat, ok := readStat(strconv.Itoa(p.Pid), make([]byte, 512))
+	return !ok && !haveProc() || ok && !stat.zombie
 }
 
 func haveProc() bool {
@@ -205,9 +256,30 @@ type process struct {
 	zombie bool
 }
 
-// processes returns every process there is. /proc/PID/task/TID/children would be shorter, but not every kernel has it, and
+// Reap takes note of the end of the children of this process, but for except, until the returned function is called: those
+// that it adopted would stay as zombies.
+func Reap(except func(pid int) bool) (stop func()) {
+	quit, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			select {
+			case <-quit:
+				return
+			case <-time.After(time.Second):
+				reap(except)
+			}
+		}
+	}()
+	return func() { close(quit); <-done }
+}
+
+// processes returns every process there is, or, without /proc, the children of this one. /proc/PID/task/TID/children would be shorter, but not every kernel has it, and
 // it is no less of a snapshot: whoever kills has to look until nothing is found.
 func processes() map[int]process {
+	if !haveProc() {
+		return nearChildren()
+	}
 	dir, err := os.Open("/proc")
 	if err != nil {
 		return nil

@@ -3,6 +3,7 @@
 package child
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"syscall"
@@ -17,8 +18,17 @@ func newTree(c *Command) (*tree, error) { return &tree{own: !c.Terminal}, nil }
 // Adopt does nothing: there are no subreapers here.
 func Adopt() error { return nil }
 
+// Reap does nothing: there are no orphans here.
+func Reap(func(pid int) bool) (stop func()) { return func() {} }
+
 // KillDescendants does nothing: without subreapers they cannot be found.
 func KillDescendants(int, time.Duration) (left []int) { return nil }
+
+// Lives says whether a process has not ended, or its parent has not waited for it yet.
+func Lives(p *os.Process) bool {
+	err := p.Signal(syscall.Signal(0))
+	return err == nil || errors.Is(err, os.ErrPermission)
+}
 
 func (t *tree) env(env []string) []string { return env }
 func (t *tree) prepare(cmd *exec.Cmd)     { cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: t.own} }
@@ -48,4 +58,4 @@ func (t *tree) killAll(cmd *exec.Cmd) []int {
 	return all
 }
 
-func (t *tree) reap(*exec.Cmd) (stop func()) { return func() {} }
+func (t *tree) reap(*exec.Cmd) (stop func()) { return Reap(nil) }

@@ -34,6 +34,9 @@ func newTree(*Command) (*tree, error) {
 // Adopt does nothing: there are no orphans here.
 func Adopt() error { return nil }
 
+// Reap does nothing: there are no orphans here.
+func Reap(func(pid int) bool) (stop func()) { return func() {} }
+
 // KillDescendants does nothing: the job object has ended them.
 func KillDescendants(int, time.Duration) (left []int) { return nil }
 
@@ -87,6 +90,6 @@ func (t *tree) killAll(cmd *exec.Cmd) []int {
 	return all
 }
 
-func (t *tree) reap(*exec.Cmd) (stop func()) { return func() {} }
+func (t *tree) reap(*exec.Cmd) (stop func()) { return Reap(nil) }
 
 func status(state *os.ProcessState) (code int, signal string) { return state.ExitCode(), "" }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -55,37 +54,28 @@ type acquirer struct {
 	value Holder
 
 	unmark bool // this user may not write markers
+	nested bool // keys of locks whose names begin with this one's are among those of its queue
+	mixed  bool // markers of such locks are among those of this one
 }
 
 func (a *acquirer) run(ctx context.Context) (*Held, error) {
 	if err := a.r.Once.check(ctx, a.store, a.r.Name, 0); err != nil {
 		return nil, err
 	}
-	if a.r.Try && a.r.Claim.Mode == Exclusive {
-		if err := a.try(ctx); err != nil {
-			return nil, err
-		}
-	}
-	if err := a.enqueue(ctx); err != nil {
-		return nil, err
-	}
-	if err := a.wait(ctx); err != nil {
-		return nil, err
-	}
-	stale, err := a.take(ctx)
+	v, err := a.enqueue(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if err := a.delay(ctx, stale); err != nil {
+	if v, err = a.wait(ctx, v); err != nil {
+		return nil, err
+	}
+	if err := a.delay(ctx, v.stale); err != nil {
 		return nil, err
 	}
 	if err := a.markStart(ctx); err != nil {
 		return nil, err
 	}
-	if err := a.session.fresh(ctx); err != nil {
-		return nil, err
-	}
-	return a.hold(ctx)
+	return a.hold(ctx, v)
 }
 
 // commit repeats a transaction that is idempotent until it is answered.
@@ -93,10 +83,6 @@ func (a *acquirer) commit(ctx context.Context, cmps []clientv3.Cmp, then, orElse
 	return persist(ctx, a.session, func(ctx context.Context) (*clientv3.TxnResponse, error) {
 		return a.store.Commit(ctx, cmps, then, orElse)
 	})
-}
-
-func (a *acquirer) get(ctx context.Context, key string, opts ...clientv3.OpOption) (*clientv3.GetResponse, error) {
-	return persist(ctx, a.session, func(ctx context.Context) (*clientv3.GetResponse, error) { return a.store.Get(ctx, key, opts...) })
 }
 
 // persist repeats a call, each time with a deadline of its own, until it is answered or refused, or the session has ended.
@@ -143,222 +129,39 @@ func (a *acquirer) put(value Holder, opts ...clientv3.OpOption) clientv3.Op {
 	return clientv3.OpPut(a.key, text, opts...)
 }
 
-// try puts the key only while nobody else is there, so that a hundred hosts that try do not queue up.
-func (a *acquirer) try(ctx context.Context) error {
-	prefix := Prefix(a.r.Name)
-	a.value = newHolder(a.r, a.key, a.session.now().TTL())
-	empty := clientv3.Compare(clientv3.CreateRevision(prefix), "=", 0).WithPrefix()
-	resp, err := a.commit(ctx, []clientv3.Cmp{empty},
-		[]clientv3.Op{a.put(a.value, clientv3.WithLease(clientv3.LeaseID(a.session.lease)))},
-		[]clientv3.Op{clientv3.OpGet(prefix, clientv3.WithPrefix())})
-	if err != nil || resp.Succeeded {
-		return err
+// hold turns the place into a held lock.
+func (a *acquirer) hold(ctx context.Context, v view) (*Held, error) {
+	h := &Held{
+		store: a.store, session: a.session, r: a.r, marked: !a.unmark, sure: v.asked,
+		key: a.key, token: a.token, rev: v.rev, clusterID: v.clusterID, value: a.value.held(), since: time.Now(),
 	}
-	q := newQueue(a.r.Name, resp.Responses[0].GetResponseRange().Kvs)
-	if _, mine := q.find(a.key); mine || len(q) == 0 {
-		return nil // an earlier copy of this call; or only locks below this one's name are held
+	if err := h.ready(ctx); err != nil {
+		return nil, err
 	}
-	return a.busy(q)
-}
-
-func (a *acquirer) busy(q Queue) error {
-	if len(q) == 0 {
-		return ErrBusy
-	}
-	return &BusyError{Name: a.r.Name, By: q[0], Ahead: len(q)}
-}
-
-// BusyError says who holds a lock that was not to be had. It is an ErrBusy.
-type BusyError struct {
-	Name string
-	// By is the first in the queue.
-	By Contender
-	// Ahead is how many were in the queue.
-	Ahead int
-}
-
-// Error names the holder, as far as it says who it is.
-func (e *BusyError) Error() string {
-	return fmt.Sprintf("lock %q is held by %s", e.Name, e.By.Who())
-}
-
-// Unwrap makes it an ErrBusy.
-func (e *BusyError) Unwrap() error { return ErrBusy }
-
-// Who describes a contender in a few words.
-func (c Contender) Who() string {
-	h, ok := ParseHolder(c.Value)
-	if !ok || h.Host == "" {
-		return Plain(c.Key)
-	}
-	text := fmt.Sprintf("%s (pid %d", Plain(h.Host), h.PID)
-	if h.User != "" {
-		text += ", " + Plain(h.User)
-	}
-	if h.Command != "" {
-		text += ", " + Plain(h.Command)
-	}
-	return text + ")"
-}
-
-// enqueue puts the key at the end of the queue; its create revision is the place.
-func (a *acquirer) enqueue(ctx context.Context) error {
-	prefix := Prefix(a.r.Name)
-	if a.value.LockKey == "" {
-		a.value = newHolder(a.r, a.key, a.session.now().TTL())
-	}
-	look := []clientv3.Op{clientv3.OpGet(prefix, a.ranged()...), clientv3.OpGet(prefix, clientv3.WithFirstCreate()...)}
-	resp, err := a.commit(ctx, []clientv3.Cmp{clientv3.Compare(clientv3.CreateRevision(a.key), "=", 0)},
-		append([]clientv3.Op{a.put(a.value, clientv3.WithLease(clientv3.LeaseID(a.session.lease)))}, look...),
-		append([]clientv3.Op{clientv3.OpGet(a.key)}, look...))
-	if err != nil {
-		return err
-	}
-	a.token = resp.Header.Revision
-	if !resp.Succeeded {
-		a.token = resp.Responses[0].GetResponseRange().Kvs[0].CreateRevision
-	}
-	q := newQueue(a.r.Name, resp.Responses[1].GetResponseRange().Kvs).before(a.token)
-	if err := q.disagrees(a.r.Name, a.r.Claim); err != nil {
-		return err
-	}
-	if q.admits(a.r.Claim) {
-		return nil
-	}
-	first := newQueue(a.r.Name, resp.Responses[2].GetResponseRange().Kvs)
-	if a.r.Try {
-		return a.busy(first)
-	}
-	n := Notice{Event: "waiting", Key: a.key, Token: a.token, Ahead: len(q), Text: fmt.Sprintf("waiting for lock %q, %d ahead", a.r.Name, len(q))}
-	if len(first) > 0 {
-		n.Text += ", held by " + first[0].Who()
-	}
-	a.r.notice(n)
-	return nil
-}
-
-// ranged returns the options for reading the queue: an exclusive contender need not know what the others want.
-func (a *acquirer) ranged() []clientv3.OpOption {
-	opts := []clientv3.OpOption{clientv3.WithPrefix()}
-	if a.r.Claim.Mode == Exclusive {
-		opts = append(opts, clientv3.WithKeysOnly())
-	}
-	return opts
-}
-
-// reread is how often a waiter looks at the queue although nothing was reported, give or take a fifth.
-const reread = 10 * time.Second
-
-// wait returns when nobody is ahead who keeps the claim from being admitted.
-func (a *acquirer) wait(ctx context.Context) error {
-	for {
-		q, rev, err := a.ahead(ctx)
-		if err != nil {
-			return err
-		}
-		if q.admits(a.r.Claim) {
-			return nil
-		}
-		// An exclusive contender wakes up when the one before it leaves, and not for everybody else.
-		keys := []string{q[len(q)-1].Key, a.key}
-		if a.r.Claim.Mode != Exclusive {
-			keys = []string{Prefix(a.r.Name)}
-		}
-		if err := a.awaitChange(ctx, keys, rev+1); err != nil {
-			return err
-		}
-	}
-}
-
-// ahead reads who is ahead, or, for an exclusive contender, only the last of them.
-func (a *acquirer) ahead(ctx context.Context) (q Queue, rev int64, err error) {
-	opts := append(a.ranged(), clientv3.WithMaxCreateRev(a.token))
-	if a.r.Claim.Mode == Exclusive {
-		// Its own key and the one before it: the same work for the server and the network, however long the queue is.
-		short := append(opts, clientv3.WithSort(clientv3.SortByCreateRevision, clientv3.SortDescend), clientv3.WithLimit(2))
-		resp, err := a.get(ctx, Prefix(a.r.Name), short...)
-		if err != nil {
-			return nil, 0, err
-		}
-		q = newQueue(a.r.Name, resp.Kvs)
-		if len(q) == len(resp.Kvs) {
-			return a.others(q, resp.Header.Revision)
-		}
-	}
-	resp, err := a.get(ctx, Prefix(a.r.Name), opts...)
-	if err != nil {
-		return nil, 0, err
-	}
-	return a.others(newQueue(a.r.Name, resp.Kvs), resp.Header.Revision)
-}
-
-// others returns the queue without the own key, which must be in it.
-func (a *acquirer) others(q Queue, rev int64) (Queue, int64, error) {
-	if c, ok := q.find(a.key); !ok || c.Token != a.token {
-		return nil, 0, errPlaceLost
-	}
-	return q.before(a.token), rev, nil
-}
-
-// awaitChange returns when one of keys is deleted, after some time, or when the watch breaks.
-func (a *acquirer) awaitChange(ctx context.Context, keys []string, rev int64) error {
-	wctx, cancel := context.WithTimeout(ctx, time.Duration((0.8+0.4*rand.Float64())*float64(reread)))
-	defer cancel()
-	watched := make(chan struct{})
-	go func() {
-		defer close(watched)
-		err := a.store.Watch(wctx, keys, rev, func(ev *clientv3.Event) {
-			if ev.Type == clientv3.EventTypeDelete {
-				cancel()
-			}
-		})
-		if err != nil {
-			pause(wctx, retryPause) // do not spin while no member answers
-		}
-	}()
-	defer func() { cancel(); <-watched }()
-	for {
-		timer := time.NewTimer(10 * tick)
-		select {
-		case <-watched:
-		case <-a.session.gone:
-		case <-timer.C:
-		}
-		timer.Stop()
-		switch {
-		case ctx.Err() != nil:
-			return context.Cause(ctx)
-		case a.session.ended():
-			return errPlaceLost
-		case isClosed(watched):
-			return nil
-		}
-	}
-}
-
-func isClosed(c chan struct{}) bool {
-	select {
-	case <-c:
-		return true
-	default:
-		return false
-	}
+	a.r.notice(Notice{Event: "acquired", Key: a.key, Token: a.token, Text: fmt.Sprintf("holding lock %q, fencing token %d", a.r.Name, a.token)})
+	return h, nil
 }
 
 // leave gives the place up. What cannot be taken back in time ends with the lease.
 func (a *acquirer) leave(ctx context.Context) {
 	a.session.close()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveTime)
+	budget := leaveTime
+	if !a.session.recent(a.session.now().Sent()) {
+		budget = hopelessTime
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), budget)
 	defer cancel()
 	if a.token > 0 {
-		_, _ = a.store.Commit(ctx, []clientv3.Cmp{isToken(a.key, a.token)},
-			[]clientv3.Op{clientv3.OpDelete(a.key), clientv3.OpDelete(MarkerKey(a.r.Name, a.token))}, nil)
+		// No work was begun, so the marker goes even if the key has gone before it.
+		marker := clientv3.OpDelete(MarkerKey(a.r.Name, a.session.lease))
+		_, _ = a.store.Commit(ctx, []clientv3.Cmp{isToken(a.key, a.token)}, []clientv3.Op{clientv3.OpDelete(a.key), marker}, []clientv3.Op{marker})
 	}
 	_ = a.store.Revoke(ctx, a.session.lease)
 }
 
-// leaveTime bounds leaving a queue.
-const leaveTime = 2 * time.Second
+// leaveTime bounds leaving a queue, hopelessTime the same when nobody has answered lately: whoever waits for the end of a wait
+// is not kept for what the lease's end does anyway.
+const leaveTime, hopelessTime = 2 * time.Second, leaveTime / 10
 
 // isToken compares a key with the contender that made it: nobody deletes what somebody else put there.
 func isToken(key string, token int64) clientv3.Cmp {

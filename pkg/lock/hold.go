@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -19,10 +20,11 @@ type Held struct {
 	token     int64
 	rev       int64
 	clusterID uint64
-	value     Holder
+	value     Holder // what the key is to say
 	marked    bool
 	since     time.Time
-	vanished  bool // the cluster said that the key is not ours any more
+	sure      Instant // when the newest question was sent whose answer was that the lock is held
+	vanished  bool    // the cluster said that the key is not ours any more
 }
 
 // Key returns the lock's key.
@@ -50,22 +52,50 @@ func (h *Held) Since() time.Time { return h.since }
 // has started must be dead. The cause of both is an ErrLost, ErrAsked, or that of Run's context.
 type Work func(soft, hard context.Context) error
 
+// ready returns when both the last renewal and the cluster's last word on the key are recent: the lock-delay takes time, and
+// the process or its machine may have been stopped since the lock was taken.
+func (h *Held) ready(ctx context.Context) error {
+	for {
+		if err := h.session.fresh(ctx); err != nil {
+			return err
+		}
+		if h.session.recent(h.sure) {
+			return nil
+		}
+		asked := h.session.clock()
+		resp, err := persist(ctx, h.session, func(ctx context.Context) (*clientv3.GetResponse, error) { return h.store.Get(ctx, h.key) })
+		if err != nil {
+			return err
+		}
+		if len(resp.Kvs) == 0 || resp.Kvs[0].CreateRevision != h.token || resp.Kvs[0].Lease != h.session.lease {
+			return errPlaceLost
+		}
+		h.sure = asked
+	}
+}
+
 // Run runs work while the lock is certainly held, and returns when it has ended: with its error, or a *LostError.
-// When ctx ends, both of the work's contexts do.
+// When ctx ends, both of the work's contexts do. Work is not begun when the lock was lost before.
 func (h *Held) Run(ctx context.Context, work Work) error {
+	if err := h.ready(ctx); errors.Is(err, errPlaceLost) {
+		h.vanished = true
+		return &LostError{Key: h.key, Reason: "it was lost before the work began"}
+	} else if err != nil {
+		return err
+	}
 	hard, kill := context.WithCancelCause(ctx)
 	defer kill(nil)
 	soft, ask := context.WithCancelCause(hard)
 	defer ask(nil)
 	g := &guard{h: h, ask: ask, kill: kill, facts: make(chan fact), recheck: make(chan struct{}, 1)}
 	wctx, stop := context.WithCancel(context.WithoutCancel(ctx))
-	watched, verified := make(chan struct{}), make(chan struct{})
-	go func() { defer close(watched); g.watch(wctx) }()
-	go func() { defer close(verified); g.verify(wctx) }()
-	defer func() { stop(); <-watched; <-verified }()
-
 	done := make(chan error, 1)
 	go func() { done <- work(soft, hard) }()
+	var tasks sync.WaitGroup
+	for _, task := range []func(context.Context){g.watch, g.verify, g.say} {
+		tasks.Go(func() { task(wctx) })
+	}
+	defer func() { stop(); tasks.Wait() }()
 	err := g.loop(done)
 	if g.lost != "" {
 		return &LostError{Key: h.key, Reason: g.lost, Work: err}
@@ -230,6 +260,23 @@ func (g *guard) judge(ctx context.Context, ev *clientv3.Event) {
 	}
 }
 
+// sayAfter is how long a lock is held before its key says so. Nothing depends on it, and short work is not slowed down.
+const sayAfter = 500 * time.Millisecond
+
+// say writes into the key that the lock is held, unless somebody else has written there since it was made. An election's key
+// stays as it is: those who observe it would take a second put for a second proposal.
+func (g *guard) say(ctx context.Context) {
+	h := g.h
+	if h.r.Proposal != nil || !pause(ctx, sayAfter) {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, h.session.now().Attempt())
+	defer cancel()
+	_, _ = h.store.Commit(ctx, []clientv3.Cmp{
+		isToken(h.key, h.token), clientv3.Compare(clientv3.ModRevision(h.key), "=", h.token), clientv3.Compare(clientv3.LeaseValue(h.key), "=", h.session.lease),
+	}, []clientv3.Op{clientv3.OpPut(h.key, h.value.encode(), clientv3.WithIgnoreLease())}, nil)
+}
+
 // verify reads the key as often as the lease is renewed: watches can lose events, and an answered renewal does not prove
 // that the key is there.
 func (g *guard) verify(ctx context.Context) {
@@ -268,10 +315,13 @@ func (g *guard) check(ctx context.Context) {
 func (h *Held) Release(ctx context.Context, outcome error) error {
 	h.session.close()
 	// When the lease has ended there is nothing left that has to be taken back.
-	budget := min(leaveTime, max(h.Tenure().End().Sub(h.session.clock()), leaveTime/10))
+	budget := min(leaveTime, max(h.Tenure().End().Sub(h.session.clock()), hopelessTime))
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), budget)
 	defer cancel()
-	err := h.delete(ctx, outcome)
+	others, err := h.delete(ctx, outcome)
+	if others {
+		pause(ctx, wayFree)
+	}
 	if rerr := h.store.Revoke(ctx, h.session.lease); rerr != nil && !errors.Is(err, ErrLost) {
 		err = errors.Join(err, fmt.Errorf("end lease %x: %w", h.session.lease, rerr))
 	}
@@ -281,18 +331,23 @@ func (h *Held) Release(ctx context.Context, outcome error) error {
 	return err
 }
 
-// delete takes the key and its marker away, if they are ours.
-func (h *Held) delete(ctx context.Context, outcome error) error {
+// wayFree is how long the end of the lease, which every member has to write down, is put off when somebody waits for the lock: it
+// would come before the start of their work.
+const wayFree = 10 * time.Millisecond
+
+// delete takes the key and its marker away, if they are ours. It says whether others wait for the lock.
+func (h *Held) delete(ctx context.Context, outcome error) (others bool, err error) {
 	then := []clientv3.Op{clientv3.OpDelete(h.key)}
 	var marker []clientv3.Op
 	if h.marked {
-		marker = []clientv3.Op{clientv3.OpDelete(MarkerKey(h.r.Name, h.token))}
+		marker = []clientv3.Op{clientv3.OpDelete(MarkerKey(h.r.Name, h.session.lease))}
 	}
 	ops, err := h.marks(ctx, outcome)
 	if err != nil {
-		return err
+		return false, err
 	}
 	then = append(append(then, marker...), ops...)
+	then = append(then, clientv3.OpGet(Prefix(h.r.Name), clientv3.WithPrefix(), clientv3.WithCountOnly()))
 	repeated := false
 	for {
 		actx, cancel := context.WithTimeout(ctx, leaveTime/2)
@@ -302,14 +357,14 @@ func (h *Held) delete(ctx context.Context, outcome error) error {
 		switch {
 		case err == nil && !resp.Succeeded && !repeated && !h.vanished:
 			h.vanished = true
-			return &LostError{Key: h.key, Reason: "its key was gone before the work ended"}
+			return false, &LostError{Key: h.key, Reason: "its key was gone before the work ended"}
 		case err == nil:
-			return nil
+			return resp.Succeeded && resp.Responses[len(then)-1].GetResponseRange().GetCount() > 0, nil
 		case ctx.Err() != nil || !pause(ctx, retryPause):
-			return fmt.Errorf("release lock %q: %w", h.r.Name, err)
+			return false, fmt.Errorf("release lock %q: %w", h.r.Name, err)
 		}
 		if _, ok := errors.AsType[*RefusedError](err); ok {
-			return fmt.Errorf("release lock %q: %w", h.r.Name, err)
+			return false, fmt.Errorf("release lock %q: %w", h.r.Name, err)
 		}
 		repeated = true
 	}

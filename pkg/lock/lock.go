@@ -127,6 +127,8 @@ type Notice struct {
 	Ahead int `json:"ahead,omitempty"`
 	// Token is the fencing token, once there is one.
 	Token int64 `json:"token,omitempty"`
+	// Lease is that of Key, if the key is there.
+	Lease int64 `json:"-"`
 }
 
 func (r *Request) notice(n Notice) {

@@ -101,10 +101,10 @@ func (m *model) rangeOf(op clientv3.Op) *pb.RangeResponse {
 	sort.Slice(resp.Kvs, func(i, j int) bool {
 		return (resp.Kvs[i].CreateRevision < resp.Kvs[j].CreateRevision) != descend
 	})
-	if limit := field(op, "limit").Int(); limit > 0 && len(resp.Kvs) > int(limit) {
-		resp.Kvs = resp.Kvs[:limit]
-	}
 	resp.Count = int64(len(resp.Kvs))
+	if limit := field(op, "limit").Int(); limit > 0 && len(resp.Kvs) > int(limit) {
+		resp.Kvs, resp.More = resp.Kvs[:limit], true
+	}
 	return resp
 }
 
@@ -112,8 +112,11 @@ func (m *model) holds(cmp clientv3.Cmp) bool {
 	c := cmp.GetCompare()
 	var have int64
 	pick := func(kv *mvccpb.KeyValue) int64 {
-		if _, ok := c.TargetUnion.(*pb.Compare_Lease); ok {
+		switch c.Target {
+		case pb.Compare_LEASE:
 			return kv.Lease
+		case pb.Compare_MOD:
+			return kv.ModRevision
 		}
 		return kv.CreateRevision
 	}
@@ -121,12 +124,17 @@ func (m *model) holds(cmp clientv3.Cmp) bool {
 	switch u := c.TargetUnion.(type) {
 	case *pb.Compare_CreateRevision:
 		want = u.CreateRevision
+	case *pb.Compare_ModRevision:
+		want = u.ModRevision
 	case *pb.Compare_Lease:
 		want = u.Lease
 	}
+	ok := func(have int64) bool {
+		return c.Result == pb.Compare_EQUAL && have == want || c.Result == pb.Compare_GREATER && have > want
+	}
 	if len(c.RangeEnd) > 0 {
 		for k, kv := range m.kvs {
-			if k >= string(c.Key) && k < string(c.RangeEnd) && pick(kv) != want {
+			if k >= string(c.Key) && k < string(c.RangeEnd) && !ok(pick(kv)) {
 				return false
 			}
 		}
@@ -135,7 +143,7 @@ func (m *model) holds(cmp clientv3.Cmp) bool {
 	if kv := m.kvs[string(c.Key)]; kv != nil {
 		have = pick(kv)
 	}
-	return have == want
+	return ok(have)
 }
 
 func (m *model) commit(cmps []clientv3.Cmp, then, orElse []clientv3.Op) (*clientv3.TxnResponse, error) {

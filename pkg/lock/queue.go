@@ -160,29 +160,28 @@ func (q Queue) Holders() Queue {
 	return q
 }
 
-// markers tells unclean ends: a holder writes a marker when it gets the lock and takes it away when it lets go, so
-// a marker whose lock key is gone belongs to a holder that may still be at work.
+// Markers tell unclean ends: a contender writes one together with its key, so that nothing has to be written when its turn
+// comes, and takes both away when it leaves. A marker whose key is gone belongs to somebody who may still be at work.
 
 // markerPrefix is where the markers of all locks are.
 const markerPrefix = "_etcdx/held/"
 
 func markersOf(name string) string { return markerPrefix + name + "/" }
 
-// MarkerKey returns the key that says that the holder with a token may still be at work.
-func MarkerKey(name string, token int64) string {
-	return markersOf(name) + strconv.FormatInt(token, 10)
+// MarkerKey returns the key that says that the contender with a lease may be at work.
+func MarkerKey(name string, lease int64) string {
+	return markersOf(name) + strconv.FormatInt(lease, 16)
 }
 
-// unclean returns the markers among kvs, a range of markersOf(name), whose contender is not in q.
-func (q Queue) unclean(name string, kvs []*mvccpb.KeyValue) (keys []string) {
+// unclean returns the markers among kvs, a range of markersOf(name), that are older than token and whose contender is not
+// in q, which has to be all of those before token.
+func (q Queue) unclean(name string, kvs []*mvccpb.KeyValue, token int64) (keys []string) {
 	for _, kv := range kvs {
-		rest := strings.TrimPrefix(string(kv.Key), markersOf(name))
-		token, err := strconv.ParseInt(rest, 10, 64)
-		if err != nil {
-			continue // the marker of another lock, whose name begins with this one's
+		lease, ok := strings.CutPrefix(string(kv.Key), markersOf(name))
+		if !ok || strings.Contains(lease, "/") { // of another lock, whose name begins with this one's
+			continue
 		}
-		i := sort.Search(len(q), func(i int) bool { return q[i].Token >= token })
-		if i == len(q) || q[i].Token != token {
+		if _, waits := q.find(Prefix(name) + lease); !waits && kv.CreateRevision < token {
 			keys = append(keys, string(kv.Key))
 		}
 	}

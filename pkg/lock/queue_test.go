@@ -57,10 +57,14 @@ func TestContendersOfAName(t *testing.T) {
 }
 
 func TestOnlyMarkersWithoutTheirContenderAreUnclean(t *testing.T) {
-	kv := func(key string) *mvccpb.KeyValue { return &mvccpb.KeyValue{Key: []byte(key)} }
-	q := Queue{{Token: 5}, {Token: 9}}
-	got := q.unclean("a", []*mvccpb.KeyValue{kv(MarkerKey("a", 5)), kv(MarkerKey("a", 3)), kv(MarkerKey("a/b", 4)), kv(MarkerKey("a", 9))})
-	if fmt.Sprint(got) != "[_etcdx/held/a/3]" {
+	kv := func(key string, token int64) *mvccpb.KeyValue {
+		return &mvccpb.KeyValue{Key: []byte(key), CreateRevision: token}
+	}
+	q := Queue{{Key: KeyOf("a", 0xe5), Token: 5}, {Key: KeyOf("a", 0xe9), Token: 9}}
+	got := q.unclean("a", []*mvccpb.KeyValue{
+		kv(MarkerKey("a", 0xe5), 5), kv(MarkerKey("a", 0xe3), 3), kv(MarkerKey("a/b", 0xe4), 4), kv(MarkerKey("a", 0xe9), 9), kv(MarkerKey("a", 0xf0), 12),
+	}, 10)
+	if fmt.Sprint(got) != "[_etcdx/held/a/e3]" {
 		t.Errorf("unclean: %v", got)
 	}
 }

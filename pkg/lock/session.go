@@ -24,7 +24,7 @@ type session struct {
 	beat   chan struct{} // has a value after an answered renewal
 	urge   chan struct{} // has a value when somebody wants a renewal now
 	cancel context.CancelFunc
-	done   chan struct{}
+	tasks  sync.WaitGroup // what goes on for the session, its renewals among it
 }
 
 // open grants a lease and starts to renew it. close must be called.
@@ -42,16 +42,16 @@ func open(ctx context.Context, s Leases, clock Clock, r *Request) (*session, err
 	sent, ttl, err := firstRenewal(ctx, s, clock, lease, NewTenure(clock(), r.TTL, r.Grace).Attempt())
 	if err != nil {
 		err = fmt.Errorf("renew the lease: %w", err)
-		rctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		rctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), hopelessTime)
 		defer cancel()
 		return nil, errors.Join(err, s.Revoke(rctx, lease))
 	}
 	n := &session{
 		store: s, clock: clock, lease: lease, tenure: NewTenure(sent, ttl, r.Grace),
-		gone: make(chan struct{}), beat: make(chan struct{}, 1), urge: make(chan struct{}, 1), done: make(chan struct{}),
+		gone: make(chan struct{}), beat: make(chan struct{}, 1), urge: make(chan struct{}, 1),
 	}
 	ctx, n.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	go n.renew(ctx)
+	n.tasks.Go(func() { n.renew(ctx) })
 	return n, nil
 }
 
@@ -73,7 +73,7 @@ func firstRenewal(ctx context.Context, s Leases, clock Clock, lease int64, attem
 // close stops renewing.
 func (n *session) close() {
 	n.cancel()
-	<-n.done
+	n.tasks.Wait()
 }
 
 // now returns what is known of the lease.
@@ -97,7 +97,6 @@ func (n *session) ended() bool {
 const retryPause = 100 * time.Millisecond
 
 func (n *session) renew(ctx context.Context) {
-	defer close(n.done)
 	due := n.now().Next()
 	for {
 		if !n.sleepUntil(ctx, due) {
@@ -145,14 +144,16 @@ func (n *session) sleepUntil(ctx context.Context, due Instant) bool {
 	}
 }
 
-// fresh waits until the lease was renewed less than a tenth of its time ago.
+// recent says whether what was true at an instant may still be relied on to start work. Renewals come twice as often.
+func (n *session) recent(at Instant) bool { return n.clock().Sub(at) <= n.now().TTL()/4 }
+
+// fresh waits until the last renewal is recent.
 func (n *session) fresh(ctx context.Context) error {
 	for {
-		t := n.now()
 		if n.ended() {
 			return errPlaceLost
 		}
-		if n.clock().Sub(t.Sent()) <= t.TTL()/10 {
+		if n.recent(n.now().Sent()) {
 			return nil
 		}
 		signal(n.urge)

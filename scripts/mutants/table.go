@@ -25,7 +25,7 @@ func (m mutant) apply(text string) (string, error) {
 
 func mutants() []mutant {
 	var all []mutant
-	for _, some := range [][]mutant{connMutants(), watchMutants(), handlerMutants(), streamMutants(), lockMutants(), lockCampaigns(), otherCampaigns()} {
+	for _, some := range [][]mutant{connMutants(), watchMutants(), handlerMutants(), streamMutants(), lockMutants(), holderMutants(), processMutants(), lockCampaigns(), otherCampaigns()} {
 		all = append(all, some...)
 	}
 	return all
@@ -231,7 +231,7 @@ func lockCampaigns() []mutant {
 		},
 		{
 			Name: "lock-guard", Protection: "a second process watches over the first", File: "cmd/lock_guard.go",
-			Old: `if o.noGuard || !canGuard {`, New: `if true {`,
+			Old: `case o.noGuard || !canGuard:`, New: `case true:`,
 			Campaign: "--workloads lock --duration 60s --faults proc-kill --ttl 2s", Seed: 36,
 		},
 		{

@@ -1,0 +1,79 @@
+package main
+
+// holderMutants are about how a lock is taken and let go.
+func holderMutants() []mutant {
+	return []mutant{
+		{
+			Name: "lock-delay", Protection: "a holder's unclean end is waited for", File: "pkg/lock/wait.go",
+			Old: `a.session.clock() < over && len(stale) > 0 {`, New: `a.session.clock() < over && false {`,
+			Test: "./pkg/lock TestWrongfulRevocation",
+		},
+		{
+			Name: "mixed-markers", Protection: "an unclean end is seen among the markers of other locks", File: "pkg/lock/join.go",
+			Old: `			a.mixed = true
+			return nil, errMixed`, New: `			a.mixed = true`,
+			Test: "./pkg/lock TestAnUncleanEndIsSeen",
+		},
+		{
+			Name: "begin-unchecked", Protection: "work is not begun on what was true long ago", File: "pkg/lock/hold.go",
+			Old: `if err := h.ready(ctx); errors.Is(err, errPlaceLost) {`, New: `if err := error(nil); errors.Is(err, errPlaceLost) {`,
+			Test: "./pkg/lock TestWorkIsNotBegun",
+		},
+		{
+			Name: "taken-unchecked", Protection: "a lock that was lost while it was taken is taken anew", File: "pkg/lock/acquire.go",
+			Old: `if err := h.ready(ctx); err != nil {`, New: `if err := error(nil); err != nil {`,
+			Test: "./pkg/lock TestALockThatWasLostWhileItWasTaken",
+		},
+		{
+			Name: "release-any-key", Protection: "a release leaves the key of somebody else", File: "pkg/lock/hold.go",
+			Old: `[]clientv3.Cmp{isToken(h.key, h.token)}, then, marker)`, New: `nil, then, marker)`,
+			Test: "./pkg/lock TestReleaseLeaves",
+		},
+		{
+			Name: "leave-any-key", Protection: "a waiter that leaves does so, too", File: "pkg/lock/acquire.go",
+			Old: `_, _ = a.store.Commit(ctx, []clientv3.Cmp{isToken(a.key, a.token)},`, New: `_, _ = a.store.Commit(ctx, nil,`,
+			Test: "./pkg/lock TestAWaiterLeaves",
+		},
+	}
+}
+
+// processMutants are about the processes that hold a lock, and those under it.
+func processMutants() []mutant {
+	return []mutant{
+		{
+			Name: "front-any-key", Protection: "a front that releases for its keeper does so, too", File: "cmd/lock_run.go",
+			Old: `[]clientv3.Cmp{clientv3.Compare(clientv3.CreateRevision(r.Key), "=", r.Token)},`, New: `nil,`,
+			Test: "./cmd TestScript/lock_keeper_killed",
+		},
+		{
+			Name: "one-process", Protection: "a command ends with whichever process of etcdx is killed", File: "cmd/lock_guard.go",
+			Old: `case o.noGuard || !canGuard:`, New: `case true:`,
+			Test: "./cmd TestScript/lock_killed",
+		},
+		{
+			Name: "told-late", Protection: "the front knows of the lock before the command begins", File: "cmd/lock_run.go",
+			Old: `told := l.renewed(held, -1)`, New: `told := lock.Instant(-1)`,
+			Test: "./cmd TestScript/lock_keeper_killed",
+		},
+		{
+			Name: "front-kills-one", Protection: "a front kills the whole tree", File: "cmd/lock_guard_unix.go",
+			Old: `left := child.KillDescendants(f.keeper.Process.Pid, 5*time.Second)`, New: `left := []int(nil)`,
+			Test: "./cmd TestScript/lock_keeper_killed",
+		},
+		{
+			Name: "keeper-kills-one", Protection: "a keeper kills the whole tree", File: "pkg/child/tree_linux.go",
+			Old: `if pid != root && !p.zombie && t.contains(procs, pid, root, self) {`, New: `if false && !p.zombie && t.contains(procs, pid, root, self) {`,
+			Test: "./pkg/child TestTheWholeTree",
+		},
+		{
+			Name: "late-leave", Protection: "a waiter is not kept by members that do not answer", File: "pkg/lock/acquire.go",
+			Old: `budget = hopelessTime`, New: `budget = leaveTime`,
+			Test: "./cmd TestScript/lock_deadline",
+		},
+		{
+			Name: "txn-fence", Protection: "a fenced transaction depends on the lock, its second list too", File: "cmd/txn.go",
+			Old: `[]clientv3.Cmp{f.guards()}`, New: `nil`,
+			Test: "./cmd TestScript/lock_fence_txn",
+		},
+	}
+}
