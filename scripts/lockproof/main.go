@@ -32,6 +32,9 @@ type options struct {
 	write     string
 	measure   int
 	beside    string
+	hosts     int
+	periods   int
+	period    time.Duration
 }
 
 func main() {
@@ -54,6 +57,9 @@ func main() {
 	flag.StringVar(&o.write, "write", "", "Markdown file whose table of results is brought up to date")
 	flag.IntVar(&o.measure, "measure", 0, "measure so many hand-overs instead")
 	flag.StringVar(&o.beside, "beside", "etcdctl", "the etcdctl to measure beside")
+	flag.IntVar(&o.hosts, "hosts", 0, "start the same line on so many hosts instead, with --at-most-every and --once")
+	flag.IntVar(&o.periods, "periods", 2, "with -hosts: how often, in each of 12 ways")
+	flag.DurationVar(&o.period, "period", 30*time.Second, "with -hosts: the time from one start to the next")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -64,7 +70,11 @@ func main() {
 		}
 		return
 	}
-	bad, err := prove(ctx, o)
+	show := prove
+	if o.hosts > 0 {
+		show = hosts
+	}
+	bad, err := show(ctx, o)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "lockproof:", err)
 		os.Exit(1)
