@@ -6,6 +6,8 @@
 //	go run ./scripts/lockproof -bin etcdctl -tool etcdctl -each 50     # the same on etcdctl: it has to report overlaps
 //	go run ./scripts/lockproof -bin ./etcdx -parallel 4 -longest 10m,all-stopped=30m -write docs/guarantees.md
 //
+// -hosts, -waiters and -measure show other things: see their help.
+//
 // With -write, a table in a Markdown file takes up the results, class by class: those of classes that did not run stay.
 package main
 
@@ -32,6 +34,7 @@ type options struct {
 	write     string
 	measure   int
 	beside    string
+	waiters   int
 	hosts     int
 	periods   int
 	period    time.Duration
@@ -57,14 +60,19 @@ func main() {
 	flag.StringVar(&o.write, "write", "", "Markdown file whose table of results is brought up to date")
 	flag.IntVar(&o.measure, "measure", 0, "measure so many hand-overs instead")
 	flag.StringVar(&o.beside, "beside", "etcdctl", "the etcdctl to measure beside")
+	flag.IntVar(&o.waiters, "waiters", 0, "measure hand-overs with 10, 100, ... up to so many waiters instead")
 	flag.IntVar(&o.hosts, "hosts", 0, "start the same line on so many hosts instead, with --at-most-every and --once")
 	flag.IntVar(&o.periods, "periods", 2, "with -hosts: how often, in each of 12 ways")
 	flag.DurationVar(&o.period, "period", 30*time.Second, "with -hosts: the time from one start to the next")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if o.measure > 0 {
-		if err := measure(ctx, map[string]string{"etcdx": o.bin, "etcdctl": o.beside}, o.measure); err != nil {
+	if o.measure > 0 || o.waiters > 0 {
+		err := waiters(ctx, o.waiters)
+		if o.measure > 0 {
+			err = measure(ctx, map[string]string{"etcdx": o.bin, "etcdctl": o.beside}, o.measure)
+		}
+		if err != nil {
 			fmt.Fprintln(os.Stderr, "lockproof:", err)
 			os.Exit(1)
 		}
