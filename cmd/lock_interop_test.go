@@ -60,7 +60,7 @@ func attend(dir, kind, mode string) error {
 	if err := note(dir, "IN "+kind); err != nil {
 		return err
 	}
-	time.Sleep(stay)
+	time.Sleep(stay) // its time at work, in which nobody else may be
 	return note(dir, "OUT "+kind)
 }
 
@@ -74,11 +74,12 @@ func note(dir, line string) error {
 }
 
 // attendMain is attend as a program: attend DIR KIND MODE.
-func attendMain() {
+func attendMain() int {
 	if err := attend(os.Args[1], os.Args[2], os.Args[3]); err != nil {
 		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
+		return 1
 	}
+	return 0
 }
 
 // attendance is what a log says.

@@ -32,7 +32,7 @@ func (m *model) changeLeader(d time.Duration) {
 	m.faults.until = time.Now().Add(d)
 	m.publish()
 	m.mu.Unlock()
-	time.Sleep(d)
+	time.Sleep(d) // in synctest's time
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, l := range m.leases {
