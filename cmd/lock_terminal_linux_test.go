@@ -183,7 +183,7 @@ func (x *terminal) await(what string, happened func() bool) {
 func TestLockPassesCtrlC(t *testing.T) {
 	t.Parallel()
 	x := newTerminal(t)
-	x.script("trap", `trap 'echo INT >>ints' INT; echo up; while ! test -e stop; do sleep 0.05; done; exit 5`)
+	x.script("trap", `trap 'echo INT >>ints' INT; echo up; while ! test -e stop; do sleep 0.2 & wait; done; exit 5`)
 	x.types("etcdx lock a -- sh trap\n")
 	x.expect(`up\r\n`)
 	x.types("\x03")
