@@ -21,6 +21,7 @@ func TestMain(m *testing.M) {
 		os.Exit(code)
 	}
 	testscript.Main(m, map[string]func(){
+		"attend":   func() { os.Exit(attendMain()) },
 		"etcdx":    func() { os.Exit(Main()) },
 		"etcdctl":  etcdctlMain,
 		"notified": notifiedMain,

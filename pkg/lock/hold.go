@@ -237,9 +237,8 @@ func (g *guard) watch(ctx context.Context) {
 			g.judge(ctx, ev)
 		})
 		if err != nil {
-			// The position may be compacted. What happened before is found by reading.
-			rev = 0
-			signal(g.recheck)
+			// The position may be compacted. What happened before is found by reading, and the next watch begins right behind.
+			rev = max(rev, g.check(ctx)+1)
 		}
 		pause(ctx, retryPause)
 	}
@@ -296,17 +295,20 @@ func (g *guard) verify(ctx context.Context) {
 	}
 }
 
-func (g *guard) check(ctx context.Context) {
+// check reads the key and returns the revision at which it did, or 0 if no member answered.
+func (g *guard) check(ctx context.Context) (rev int64) {
 	actx, cancel := context.WithTimeout(ctx, 2*g.h.session.now().Attempt())
 	defer cancel()
 	resp, err := g.h.store.Get(actx, g.h.key)
 	switch {
 	case err != nil: // the clock decides
+		return 0
 	case len(resp.Kvs) == 0:
 		g.tell(ctx, fact{lost: "its key is gone"})
 	default:
 		g.judge(ctx, &clientv3.Event{Type: clientv3.EventTypePut, Kv: resp.Kvs[0]})
 	}
+	return resp.Header.Revision
 }
 
 // Release gives the lock up and ends its lease. outcome is the work's: it is remembered if Once asks for it. It returns a

@@ -13,6 +13,7 @@ import (
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
@@ -27,6 +28,7 @@ type model struct {
 	news   chan struct{} // closed and replaced at every change
 	// expired is told of each lease that ended by itself.
 	expired func(lease int64)
+	faults  modelFaults
 }
 
 type modelLease struct {
@@ -42,8 +44,11 @@ func newModel() *model {
 func (m *model) tick() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.faults.leaderless(time.Now()) {
+		return // nobody can end a lease
+	}
 	for id, l := range m.leases {
-		if !time.Now().Before(l.end) {
+		if !time.Now().Before(l.end.Add(-m.faults.early)) {
 			if m.expired != nil {
 				m.expired(id)
 			}
@@ -211,10 +216,11 @@ type chaos struct {
 
 // link is one contender's connection to the model.
 type link struct {
-	m   *model
-	mu  sync.Mutex
-	rng *rand.Rand
-	c   chaos
+	m    *model
+	host *host
+	mu   sync.Mutex
+	rng  *rand.Rand
+	c    chaos
 	// outage: until then nothing is answered.
 	outage time.Time
 	wg     *sync.WaitGroup
@@ -224,6 +230,12 @@ var errNetwork = errors.New("the network failed")
 
 // always returns a source for links that behave the same every time.
 func always() *rand.Rand { return rand.New(rand.NewPCG(1, 1)) }
+
+func (l *link) isCut() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return time.Now().Before(l.outage)
+}
 
 func (l *link) roll(perMille int) bool {
 	l.mu.Lock()
@@ -246,7 +258,14 @@ func (l *link) upTo(d time.Duration) time.Duration {
 // send does a call through the network: it may be lost, late, done twice, or its answer lost.
 func send[T any](ctx context.Context, l *link, do func() (T, error)) (T, error) {
 	var zero T
-	if l.roll(l.c.lose) || time.Now().Before(l.outage) {
+	if over := l.m.leaderUntil(); time.Now().Before(over) {
+		if l.roll(500) { // a member keeps it until it has a leader again
+			l.wg.Go(func() { time.Sleep(time.Until(over)); _, _ = do() })
+		}
+		<-ctx.Done()
+		return zero, fmt.Errorf("%w: %w", errNetwork, ctx.Err())
+	}
+	if l.roll(l.c.lose) || l.isCut() {
 		<-ctx.Done()
 		return zero, fmt.Errorf("%w: %w", errNetwork, ctx.Err())
 	}
@@ -258,6 +277,7 @@ func send[T any](ctx context.Context, l *link, do func() (T, error)) (T, error) 
 	if !pause(ctx, there) {
 		return zero, fmt.Errorf("%w: %w", errNetwork, ctx.Err())
 	}
+	l.host.awake()
 	v, err := do()
 	if l.roll(l.c.loseReply) {
 		<-ctx.Done()
@@ -266,6 +286,7 @@ func send[T any](ctx context.Context, l *link, do func() (T, error)) (T, error) 
 	if !pause(ctx, back) {
 		return zero, fmt.Errorf("%w: %w", errNetwork, ctx.Err())
 	}
+	l.host.awake()
 	return v, err
 }
 
@@ -325,6 +346,10 @@ func (l *link) Watch(ctx context.Context, keys []string, rev int64, handle func(
 		return ctx.Err()
 	}
 	l.m.mu.Lock()
+	if rev > 0 && rev < l.m.faults.compacted {
+		l.m.mu.Unlock()
+		return rpctypes.ErrCompacted
+	}
 	next := 0
 	for rev > 0 && next < len(l.m.events) && l.m.events[next].Kv.ModRevision < rev {
 		next++
@@ -335,18 +360,14 @@ func (l *link) Watch(ctx context.Context, keys []string, rev int64, handle func(
 	l.m.mu.Unlock()
 	for {
 		l.m.mu.Lock()
-		fresh, news := l.m.events[next:], l.m.news
+		fresh, news, leaderless := l.m.events[next:], l.m.news, l.m.faults.leaderless(time.Now())
 		next = len(l.m.events)
 		l.m.mu.Unlock()
-		for _, ev := range fresh {
-			for _, key := range keys {
-				if k := string(ev.Kv.Key); k == key || strings.HasSuffix(key, "/") && strings.HasPrefix(k, key) {
-					if !pause(ctx, l.upTo(l.c.watch)) {
-						return ctx.Err()
-					}
-					handle(ev)
-				}
-			}
+		if leaderless && l.roll(500) {
+			return rpctypes.ErrNoLeader
+		}
+		if err := l.deliver(ctx, keys, fresh, handle); err != nil {
+			return err
 		}
 		select {
 		case <-ctx.Done():
@@ -354,4 +375,24 @@ func (l *link) Watch(ctx context.Context, keys []string, rev int64, handle func(
 		case <-news:
 		}
 	}
+}
+
+// deliver hands on events, each after a delay. Those that are compacted meanwhile are lost.
+func (l *link) deliver(ctx context.Context, keys []string, fresh []*clientv3.Event, handle func(*clientv3.Event)) error {
+	for _, ev := range fresh {
+		for _, key := range keys {
+			if k := string(ev.Kv.Key); k != key && (!strings.HasSuffix(key, "/") || !strings.HasPrefix(k, key)) {
+				continue
+			}
+			if !pause(ctx, l.upTo(l.c.watch)) {
+				return ctx.Err()
+			}
+			l.host.awake()
+			if l.m.hasCompacted(ev.Kv.ModRevision) {
+				return rpctypes.ErrCompacted
+			}
+			handle(ev)
+		}
+	}
+	return nil
 }

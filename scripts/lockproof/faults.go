@@ -10,14 +10,17 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/etcdx/etcdx/pkg/lab"
+	"github.com/etcdx/etcdx/pkg/lock"
 )
 
 // fault is a class of faults: do breaks something, waits, and leaves the mending to its caller.
 type fault struct {
 	name   string
 	keeper bool // breaks etcdx' second process, which etcdctl does not have
-	total  bool // nobody can get the lock meanwhile, so there has to be time in between
-	do     func(context.Context, *class)
+	// rest is the time between two faults, so that somebody gets the lock: it depends on what is left of the last one.
+	rest  time.Duration
+	alone bool // breaks the machine, so no other class runs meanwhile
+	do    func(context.Context, *class)
 }
 
 func faults() []fault {
@@ -40,9 +43,9 @@ func faults() []fault {
 		{name: "leader-killed", do: func(ctx context.Context, c *class) { c.restart(ctx, leader(c)) }},
 		{name: "member-blackholed", do: func(ctx context.Context, c *class) { _ = c.cluster.Cut(one(c), lab.Clients); pause(ctx, 2*ttl(c)) }},
 		{name: "member-leaderless", do: func(ctx context.Context, c *class) { _ = c.cluster.Cut(one(c), lab.Peers); pause(ctx, 2*ttl(c)) }},
-		{name: "clients-cut-off", total: true, do: func(ctx context.Context, c *class) { c.cutAll(lab.Clients); pause(ctx, 2*ttl(c)) }},
-		{name: "quorum-lost", total: true, do: func(ctx context.Context, c *class) { c.cutAll(lab.Peers); pause(ctx, 2*ttl(c)) }},
-		{name: "all-stopped", total: true, do: func(ctx context.Context, c *class) { c.stopAll(); pause(ctx, ttl(c)+time.Second) }},
+		{name: "clients-cut-off", rest: 3 * time.Second, do: func(ctx context.Context, c *class) { c.cutAll(lab.Clients); pause(ctx, 2*ttl(c)) }},
+		{name: "quorum-lost", rest: 3 * time.Second, do: func(ctx context.Context, c *class) { c.cutAll(lab.Peers); pause(ctx, 2*ttl(c)) }},
+		{name: "all-stopped", rest: 3 * time.Second, do: func(ctx context.Context, c *class) { c.stopAll(); pause(ctx, ttl(c)+time.Second) }},
 		{name: "slow-300ms", do: func(ctx context.Context, c *class) {
 			_ = c.cluster.Slow(one(c), 300*time.Millisecond)
 			pause(ctx, ttl(c))
@@ -51,12 +54,12 @@ func faults() []fault {
 		{name: "lease-revoked", do: func(ctx context.Context, c *class) { c.attack(ctx, c.revoke) }},
 		{name: "key-deleted", do: func(ctx context.Context, c *class) { c.attack(ctx, c.remove) }},
 		{name: "key-reput", do: func(ctx context.Context, c *class) { c.attack(ctx, c.reput) }},
-		{name: "command-sigkill", do: func(ctx context.Context, c *class) { c.signal(ctx, c.some(), syscall.SIGKILL) }},
-		{name: "command-sigstop", do: func(ctx context.Context, c *class) { c.freeze(ctx, c.some()) }},
-		{name: "command-sigterm", do: func(ctx context.Context, c *class) { c.signal(ctx, c.some(), syscall.SIGTERM) }},
-		{name: "keeper-sigkill", keeper: true, do: func(ctx context.Context, c *class) { c.signal(ctx, c.keeper(), syscall.SIGKILL) }},
-		{name: "keeper-sigstop", keeper: true, do: func(ctx context.Context, c *class) { c.freeze(ctx, c.keeper()) }},
-		{name: "cpu-starved", do: func(ctx context.Context, c *class) { burn(ctx, 12, ttl(c)) }},
+		{name: "command-sigkill", rest: time.Second, do: func(ctx context.Context, c *class) { c.signal(ctx, c.victim(ctx), syscall.SIGKILL) }},
+		{name: "command-sigstop", do: func(ctx context.Context, c *class) { c.freeze(ctx, c.victim(ctx)) }},
+		{name: "command-sigterm", rest: time.Second, do: func(ctx context.Context, c *class) { c.signal(ctx, c.victim(ctx), syscall.SIGTERM) }},
+		{name: "keeper-sigkill", keeper: true, rest: time.Second, do: func(ctx context.Context, c *class) { c.signal(ctx, c.keeper(ctx), syscall.SIGKILL) }},
+		{name: "keeper-sigstop", keeper: true, do: func(ctx context.Context, c *class) { c.freeze(ctx, c.keeper(ctx)) }},
+		{name: "cpu-starved", alone: true, do: func(ctx context.Context, c *class) { burn(ctx, 12, ttl(c)) }},
 	}
 }
 
@@ -80,15 +83,25 @@ func (c *class) stopAll() {
 	}
 }
 
-// attack does something to the first contender's key, who holds the lock or is about to.
+// attack does something to the first contender's key, mostly while it is at work, else while it is about to be.
 func (c *class) attack(ctx context.Context, do func(context.Context, string, int64)) {
-	pause(ctx, time.Duration(rand.IntN(400))*time.Millisecond)
+	if rand.IntN(4) > 0 {
+		before := c.acquisitions()
+		for until := time.Now().Add(3 * time.Second); c.acquisitions() == before && time.Now().Before(until) && ctx.Err() == nil; {
+			pause(ctx, 2*time.Millisecond)
+		}
+		pause(ctx, time.Duration(rand.IntN(25))*time.Millisecond)
+	} else {
+		pause(ctx, time.Duration(rand.IntN(400))*time.Millisecond)
+	}
 	actx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	resp, err := c.client.Get(actx, "proof/", clientv3.WithFirstCreate()...)
-	if err == nil && len(resp.Kvs) > 0 {
-		do(actx, string(resp.Kvs[0].Key), resp.Kvs[0].Lease)
+	if err != nil || len(resp.Kvs) == 0 {
+		c.faults.Add(-1) // nobody was there
+		return
 	}
+	do(actx, string(resp.Kvs[0].Key), resp.Kvs[0].Lease)
 }
 
 func (c *class) revoke(ctx context.Context, _ string, lease int64) {
@@ -109,23 +122,40 @@ func (c *class) reput(ctx context.Context, key string, _ int64) {
 func (c *class) signal(ctx context.Context, pid int, sig syscall.Signal) {
 	if pid > 0 {
 		pause(ctx, time.Duration(rand.IntN(150))*time.Millisecond)
-		_ = syscall.Kill(pid, sig)
+	}
+	if pid == 0 || syscall.Kill(pid, sig) != nil {
+		c.faults.Add(-1)
 	}
 }
 
 // freeze stops a process for longer than the lease lives.
 func (c *class) freeze(ctx context.Context, pid int) {
-	if pid == 0 {
+	if pid == 0 || syscall.Kill(pid, syscall.SIGSTOP) != nil {
+		c.faults.Add(-1)
 		return
 	}
-	_ = syscall.Kill(pid, syscall.SIGSTOP)
 	pause(ctx, time.Duration(c.o.ttl)*time.Second+1500*time.Millisecond)
 	_ = syscall.Kill(pid, syscall.SIGCONT)
 }
 
+// victim returns one of the lock commands: as often as not the one whose turn it is, if its key says so (etcdctl's does not).
+func (c *class) victim(ctx context.Context) int {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	if rand.IntN(2) == 0 {
+		resp, err := c.client.Get(ctx, "proof/", clientv3.WithFirstCreate()...)
+		if err == nil && len(resp.Kvs) > 0 {
+			if h, ok := lock.ParseHolder(resp.Kvs[0].Value); ok && c.runs(h.PID) {
+				return h.PID
+			}
+		}
+	}
+	return c.some()
+}
+
 // keeper returns the second process of one of the lock commands.
-func (c *class) keeper() int {
-	if kids := children(c.some()); len(kids) > 0 {
+func (c *class) keeper(ctx context.Context) int {
+	if kids := children(c.victim(ctx)); len(kids) > 0 {
 		return kids[0]
 	}
 	return 0

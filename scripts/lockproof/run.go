@@ -24,6 +24,7 @@ type class struct {
 	cluster *lab.Cluster
 	client  *clientv3.Client
 	lost    atomic.Int64
+	faults  atomic.Int64
 
 	mu     sync.Mutex
 	fronts map[int]bool // process IDs of the lock commands
@@ -48,7 +49,7 @@ func runClass(ctx context.Context, o options, f fault) (result, error) {
 	defer func() { _ = client.Close() }()
 	c := &class{o: o, dir: dir, cluster: cluster, client: client, fronts: map[int]bool{}}
 	began := time.Now()
-	ctx, cancel := context.WithTimeout(ctx, o.longest)
+	ctx, cancel := context.WithTimeout(ctx, o.longest.get(f.name))
 	defer cancel()
 	var wg sync.WaitGroup
 	for range o.workers {
@@ -57,12 +58,9 @@ func runClass(ctx context.Context, o options, f fault) (result, error) {
 	wg.Go(func() {
 		for ctx.Err() == nil && c.acquisitions() < o.each {
 			f.do(ctx, c)
+			c.faults.Add(1)
 			_ = cluster.Heal()
-			rest := 300 * time.Millisecond
-			if f.total {
-				rest = 3 * time.Second
-			}
-			pause(ctx, rest)
+			pause(ctx, max(f.rest, 300*time.Millisecond))
 		}
 		cancel()
 		_ = cluster.Heal()
@@ -123,6 +121,13 @@ func (c *class) end(pid int, ended <-chan struct{}) {
 	}
 }
 
+// runs says whether pid is a lock command of this class.
+func (c *class) runs(pid int) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.fronts[pid]
+}
+
 // some returns one of the running lock commands, by chance.
 func (c *class) some() int {
 	c.mu.Lock()
@@ -163,8 +168,8 @@ func (c *class) acquisitions() (n int) {
 
 // judge reads the log.
 func (c *class) judge(took time.Duration) (result, error) {
-	r := result{took: took, lost: int(c.lost.Load()), acquisitions: c.acquisitions()}
-	last, unknown := 0, 0
+	r := result{took: took, faults: int(c.faults.Load()), lost: int(c.lost.Load()), acquisitions: c.acquisitions()}
+	last := 0
 	for _, line := range c.lines() {
 		what, arg, _ := strings.Cut(line, " ")
 		switch what {
@@ -180,8 +185,6 @@ func (c *class) judge(took time.Duration) (result, error) {
 			r.counter++
 		case "FENCED":
 			r.fenced++
-		case "UNKNOWN":
-			unknown++
 		}
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
@@ -201,7 +204,6 @@ func (c *class) judge(took time.Duration) (result, error) {
 	if n < r.counter {
 		r.miscounted = r.counter - n
 	}
-	_ = unknown
 	return r, nil
 }
 

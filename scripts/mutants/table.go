@@ -197,6 +197,21 @@ func lockMutants() []mutant {
 			Test: "./pkg/lock TestTheTimeCountsFromTheSendingOfTheLastAnsweredRenewal",
 		},
 		{
+			Name: "watch-gap", Protection: "a watch of the own key begins where it was read", File: "pkg/lock/hold.go",
+			Old: `rev = max(rev, g.check(ctx)+1)`, New: `rev = 0 * g.check(ctx)`,
+			Test: "./pkg/lock TestABrokenWatchHidesNothing",
+		},
+		{
+			Name: "once-check", Protection: "whether a run is due is asked again under the lock", File: "pkg/lock/once.go",
+			Old: `err := o.check(ctx, a.store, a.r.Name, a.token)`, New: `err := error(nil)`,
+			Test: "./pkg/lock TestOneRunPerPeriod",
+		},
+		{
+			Name: "once-lease", Protection: "a run is not kept away by a lease that new leaders restart", File: "pkg/lock/once.go",
+			Old: `return r, !open || now.Sub(r.Start) >= o.Every`, New: `return r, !open`,
+			Test: "./pkg/lock TestOneRunPerPeriod",
+		},
+		{
 			Name: "killed-too-late", Protection: "the command is dead before its lease can end", File: "pkg/lock/tenure.go",
 			Old: `return t.sent.Add(part(t.ttl, hardPart)) }`, New: `return t.sent.Add(part(t.ttl, 3)) }`,
 			Test: "./pkg/lock TestNoTwoHoldersWorkAtOnce",
