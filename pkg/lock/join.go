@@ -149,7 +149,7 @@ func (a *acquirer) unclean(q Queue, r *pb.RangeResponse) (keys []string, err err
 			return nil, errMixed
 		}
 	}
-	return q.unclean(a.r.Name, r.GetKvs(), a.token), nil
+	return q.unclean(a.r.Name, r.GetKvs(), a.token, a.key), nil
 }
 
 // BusyError says who holds a lock that was not to be had. It is an ErrBusy.

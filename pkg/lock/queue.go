@@ -174,14 +174,15 @@ func MarkerKey(name string, lease int64) string {
 }
 
 // unclean returns the markers among kvs, a range of markersOf(name), that are older than token and whose contender is not
-// in q, which has to be all of those before token.
-func (q Queue) unclean(name string, kvs []*mvccpb.KeyValue, token int64) (keys []string) {
+// in q, which has to be all of those before token, and is not own.
+func (q Queue) unclean(name string, kvs []*mvccpb.KeyValue, token int64, own string) (keys []string) {
 	for _, kv := range kvs {
 		lease, ok := strings.CutPrefix(string(kv.Key), markersOf(name))
 		if !ok || strings.Contains(lease, "/") { // of another lock, whose name begins with this one's
 			continue
 		}
-		if _, waits := q.find(Prefix(name) + lease); !waits && kv.CreateRevision < token {
+		key := Prefix(name) + lease
+		if _, waits := q.find(key); !waits && key != own && kv.CreateRevision < token {
 			keys = append(keys, string(kv.Key))
 		}
 	}

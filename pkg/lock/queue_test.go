@@ -62,8 +62,8 @@ func TestOnlyMarkersWithoutTheirContenderAreUnclean(t *testing.T) {
 	}
 	q := Queue{{Key: KeyOf("a", 0xe5), Token: 5}, {Key: KeyOf("a", 0xe9), Token: 9}}
 	got := q.unclean("a", []*mvccpb.KeyValue{
-		kv(MarkerKey("a", 0xe5), 5), kv(MarkerKey("a", 0xe3), 3), kv(MarkerKey("a/b", 0xe4), 4), kv(MarkerKey("a", 0xe9), 9), kv(MarkerKey("a", 0xf0), 12),
-	}, 10)
+		kv(MarkerKey("a", 0xe5), 5), kv(MarkerKey("a", 0xe3), 3), kv(MarkerKey("a/b", 0xe4), 4), kv(MarkerKey("a", 0xe9), 9), kv(MarkerKey("a", 0xf0), 12), kv(MarkerKey("a", 0xea), 4),
+	}, 10, KeyOf("a", 0xea)) // its own key was deleted, and put again
 	if fmt.Sprint(got) != "[_etcdx/held/a/e3]" {
 		t.Errorf("unclean: %v", got)
 	}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -135,19 +137,27 @@ func (a *acquirer) delay(ctx context.Context, stale []string) error {
 		}
 		stale = v.stale
 	}
+	done := map[string]bool{}
 	for len(stale) > 0 {
-		var gone []clientv3.Op
-		for _, key := range stale {
-			gone = append(gone, clientv3.OpDelete(key))
-		}
-		if _, err := a.commit(ctx, []clientv3.Cmp{isToken(a.key, a.token)}, gone, nil); err != nil {
-			return err
+		for _, marker := range stale {
+			if err := a.forget(ctx, marker); err != nil {
+				return err
+			}
+			done[marker] = true
 		}
 		v, err := a.look(ctx) // there may be more than one look shows
 		if err != nil {
 			return err
 		}
-		stale = v.stale
+		stale = slices.DeleteFunc(v.stale, func(marker string) bool { return done[marker] })
 	}
 	return nil
+}
+
+// forget takes away the marker of a contender that has gone. One whose key is there again, put by a late copy of its first
+// call or by itself, may get the lock later, and its successor has to know.
+func (a *acquirer) forget(ctx context.Context, marker string) error {
+	key := Prefix(a.r.Name) + strings.TrimPrefix(marker, markersOf(a.r.Name))
+	_, err := a.commit(ctx, []clientv3.Cmp{isToken(a.key, a.token), isToken(key, 0)}, []clientv3.Op{clientv3.OpDelete(marker)}, nil)
+	return err
 }
