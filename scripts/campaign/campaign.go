@@ -60,6 +60,7 @@ type campaign struct {
 	truth   *truth
 	load    []workload
 	version string
+	used    map[int]Use // by process
 }
 
 // verdict is the outcome of a campaign.
@@ -187,6 +188,10 @@ func (c *campaign) run(ctx context.Context) (verdict, error) {
 	c.journal.began = time.Now()
 	witnessed := make(chan struct{})
 	go func() { defer close(witnessed); c.witness(watching) }()
+	sampling, stopSampling := context.WithCancel(ctx)
+	defer stopSampling()
+	sampled := make(chan struct{})
+	go func() { defer close(sampled); c.sample(sampling) }()
 	errs := make([]error, len(c.load))
 	var work sync.WaitGroup
 	working, stop := context.WithTimeout(ctx, c.cfg.duration)
@@ -198,6 +203,8 @@ func (c *campaign) run(ctx context.Context) (verdict, error) {
 	<-working.Done()
 	errs = append(errs, c.recover(ctx))
 	work.Wait()
+	stopSampling()
+	<-sampled
 	err := errors.Join(errs...)
 	if err == nil {
 		judging, cancel := context.WithTimeout(ctx, checkTimeout)
@@ -233,6 +240,7 @@ func (c *campaign) judge(ctx context.Context) []Violation {
 		found = append(found, l.check(ctx)...)
 	}
 	found = append(found, c.leaks(ctx)...)
+	found = append(found, CheckUse(c.used)...)
 	slices.SortStableFunc(found, func(a, b Violation) int { return int(a.From - b.From) })
 	return found
 }

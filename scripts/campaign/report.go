@@ -29,6 +29,8 @@ func (c *campaign) report(v verdict) string {
 	for _, l := range c.load {
 		b.WriteString(l.summary() + "\n")
 	}
+	most := mostUsed(c.used)
+	fmt.Fprintf(&b, "processes: %d seen, at most %d open files and %d MiB each\n", len(c.used), most.Descriptors, most.Memory>>20)
 	if len(v.violations) == 0 {
 		b.WriteString("violations: none\n")
 		return b.String()
