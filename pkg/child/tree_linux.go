@@ -253,6 +253,8 @@ func haveProc() bool {
 // process is what /proc says about one.
 type process struct {
 	parent int
+	// zombie says that all of its threads have ended. While others live, a process whose first thread has ended looks like a zombie,
+	// and still holds its files.
 	zombie bool
 }
 
@@ -320,9 +322,11 @@ func readStat(pid string, buf []byte) (process, bool) {
 		return process{}, false
 	}
 	fields := bytes.Fields(rest[end+1:])
-	if len(fields) < 2 {
+	const threads = 17 // num_threads is the 20th field of proc_pid_stat(5); these begin with the third
+	if len(fields) <= threads {
 		return process{}, false
 	}
 	parent, err := strconv.Atoi(string(fields[1]))
-	return process{parent: parent, zombie: fields[0][0] == 'Z' || fields[0][0] == 'X'}, err == nil
+	ended := (fields[0][0] == 'Z' || fields[0][0] == 'X') && len(fields[threads]) == 1 && fields[threads][0] <= '1'
+	return process{parent: parent, zombie: ended}, err == nil
 }

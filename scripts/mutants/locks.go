@@ -66,6 +66,11 @@ func processMutants() []mutant {
 			Test: "./pkg/child TestTheWholeTree",
 		},
 		{
+			Name: "headless", Protection: "a process whose first thread has ended, and others not, is not taken for dead", File: "pkg/child/tree_linux.go",
+			Old: ` && len(fields[threads]) == 1 && fields[threads][0] <= '1'`, New: ``,
+			Test: "./pkg/child TestAProcessWithoutItsFirstThreadLives",
+		},
+		{
 			Name: "late-leave", Protection: "a waiter is not kept by members that do not answer", File: "pkg/lock/acquire.go",
 			Old: `budget = hopelessTime`, New: `budget = leaveTime`,
 			Test: "./cmd TestScript/lock_deadline",
