@@ -22,7 +22,7 @@ func TestMain(m *testing.M) {
 	if syscall.Gettid() != os.Getpid() {
 		os.Exit(3)
 	}
-	go func() { time.Sleep(time.Minute); os.Exit(0) }() // what has to live until it is killed
+	go func() { time.Sleep(time.Minute); os.Exit(0) }()  // what has to live until it is killed
 	_, _, _ = syscall.Syscall(syscall.SYS_EXIT, 0, 0, 0) // ends this thread alone
 }
 
