@@ -35,7 +35,7 @@ func (g *globals) mount(root *cobra.Command) {
 		}
 		g.adopt(theirs)
 		if theirs.Name() == "txn" {
-			g.addTxnFence(theirs)
+			g.addTxn(theirs)
 		}
 		root.AddCommand(theirs)
 	}

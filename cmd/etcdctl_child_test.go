@@ -11,16 +11,16 @@ func TestVerdictOfEtcdctl(t *testing.T) {
 		text  string
 		want  int
 	}{
-		{[]string{"txn"}, reset, exitUnknown},
+		{[]string{"compaction"}, reset, exitUnknown},
 		{[]string{"lease", "grant"}, reset, exitUnknown},
 		{[]string{"lease", "list"}, reset, exitUnavailable},
-		{[]string{"txn"}, refused, exitUnavailable},
-		{[]string{"txn"}, "context deadline exceeded", exitUnknown},
+		{[]string{"compaction"}, refused, exitUnavailable},
+		{[]string{"compaction"}, "context deadline exceeded", exitUnknown},
 		{[]string{"member", "list"}, "context deadline exceeded", exitUnavailable},
 		{[]string{"member", "list"}, "etcdserver: permission denied", exitDenied},
-		{[]string{"txn"}, "etcdserver: request timed out", exitUnknown},
-		{[]string{"txn"}, "etcdserver: leader changed", exitUnknown},
-		{[]string{"txn"}, "etcdserver: no leader", exitUnavailable},
+		{[]string{"compaction"}, "etcdserver: request timed out", exitUnknown},
+		{[]string{"compaction"}, "etcdserver: leader changed", exitUnknown},
+		{[]string{"compaction"}, "etcdserver: no leader", exitUnavailable},
 		{[]string{"member", "list"}, "etcdserver: request timed out", exitUnavailable},
 		{[]string{"alarm", "list"}, "something else", exitFailed},
 	} {

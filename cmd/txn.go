@@ -3,13 +3,16 @@ package cmd
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/etcdctl/v3/ctlv3/command"
 
@@ -17,32 +20,31 @@ import (
 	"github.com/etcdx/etcdx/pkg/output"
 )
 
-// addTxnFence gives etcdctl's txn a --fence. Without it the command is etcdctl's.
-func (g *globals) addTxnFence(txn *cobra.Command) {
+// addTxn gives etcdctl's txn a --fence, and under etcdx's own name this program's connections, exit codes and formats.
+func (g *globals) addTxn(txn *cobra.Command) {
 	var text string
 	addFenceFlag(txn.Flags(), &text)
 	plain := txn.RunE
 	txn.RunE = func(cmd *cobra.Command, args []string) error {
-		if !cmd.Flags().Changed("fence") {
-			return plain(cmd, args)
-		}
 		f, err := g.parseFence(text)
 		if err != nil {
 			return err
 		}
-		return g.fencedTxn(cmd, args, f)
+		if f == nil && g.asEtcdctl {
+			return plain(cmd, args)
+		}
+		return g.txn(cmd, args, f)
 	}
 }
 
-// fencedTxn runs the transaction that standard input describes while a lock is held.
-func (g *globals) fencedTxn(cmd *cobra.Command, args []string, f *fence) error {
+// txn runs the transaction that standard input describes, if need be only while a lock is held.
+func (g *globals) txn(cmd *cobra.Command, args []string, f *fence) error {
 	if len(args) != 0 {
 		return badArgs("txn command does not accept argument")
 	}
-	format := output.Format(g.settings.Output)
-	p := command.NewPrinter(string(format), g.settings.Hex)
-	if p == nil || format == output.Table {
-		return usageError{text: fmt.Sprintf("%s is no output format of a fenced txn", format), hint: "simple, fields, json or protobuf"}
+	show, err := g.txnPrinter()
+	if err != nil {
+		return err
 	}
 	prompt := func(string) {}
 	if interactive, err := cmd.Flags().GetBool("interactive"); err == nil && interactive {
@@ -62,8 +64,31 @@ func (g *globals) fencedTxn(cmd *cobra.Command, args []string, f *fence) error {
 	if err != nil {
 		return fmt.Errorf("txn: %w", err)
 	}
-	p.Txn(resp)
+	if err := show(resp); err != nil {
+		return fmt.Errorf("txn: done, but %w", err)
+	}
 	return nil
+}
+
+// txnPrinter returns what prints an answer. A format that cannot show one is refused here.
+func (g *globals) txnPrinter() (func(*clientv3.TxnResponse) error, error) {
+	to, format, finish, err := g.convert([]string{"txn"}, g.streams.Out)
+	if err != nil {
+		return nil, err
+	}
+	if format == output.JSON {
+		return func(r *clientv3.TxnResponse) error {
+			if err := json.NewEncoder(to).Encode(command.TxnResponseJSONFromProto((*pb.TxnResponse)(r))); err != nil {
+				return err
+			}
+			return finish()
+		}, nil
+	}
+	p, err := g.anyPrinter(output.Options{})
+	if err != nil {
+		return nil, err
+	}
+	return p.Txn, nil
 }
 
 // txnRequest is a transaction as it stands in etcdctl's notation.
@@ -72,8 +97,11 @@ type txnRequest struct {
 	then, orElse []clientv3.Op
 }
 
-// run runs the transaction inside another one, so that its second list is not run either when the lock is not held.
+// run runs the transaction; with a fence inside another one, so that its second list is not run either when the lock is not held.
 func (t txnRequest) run(ctx context.Context, c *conn.Cluster, f *fence) (*clientv3.TxnResponse, error) {
+	if f == nil {
+		return c.Commit(ctx, t.cmps, t.then, t.orElse)
+	}
 	resp, err := c.Commit(ctx, []clientv3.Cmp{f.guards()}, []clientv3.Op{clientv3.OpTxn(t.cmps, t.then, t.orElse)}, nil)
 	if err != nil {
 		return nil, err
@@ -89,7 +117,7 @@ func (t txnRequest) run(ctx context.Context, c *conn.Cluster, f *fence) (*client
 func readTxn(in *bufio.Reader, prompt func(string)) (t txnRequest, err error) {
 	prompt("compares:")
 	if err := eachLine(in, func(line string) error {
-		cmp, err := command.ParseCompare(line)
+		cmp, err := parseCompare(line)
 		if err == nil {
 			t.cmps = append(t.cmps, *cmp)
 		}
@@ -129,6 +157,31 @@ func eachLine(in *bufio.Reader, do func(string) error) error {
 			return badLine{err}
 		}
 	}
+}
+
+// parseCompare is etcdctl's, which panics at an operator that does not exist, and at every comparison of a lease: here its ID
+// is written as all commands write it.
+func parseCompare(line string) (cmp *clientv3.Cmp, err error) {
+	malformed := fmt.Errorf("malformed comparison: %s", line)
+	defer func() {
+		if recover() != nil {
+			cmp, err = nil, malformed
+		}
+	}()
+	rest, ok := strings.CutPrefix(line, "lease(")
+	if !ok {
+		return command.ParseCompare(line)
+	}
+	var key, op, text string
+	if _, err := fmt.Sscanf(rest, "%q) %s %q", &key, &op, &text); err != nil {
+		return nil, malformed
+	}
+	id, err := strconv.ParseInt(text, 16, 64)
+	if err != nil {
+		return nil, malformed
+	}
+	lease := clientv3.Compare(clientv3.LeaseValue(key), op, id)
+	return &lease, nil
 }
 
 // parseOp reads a get, put or del with the flags that these commands have.
