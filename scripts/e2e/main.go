@@ -208,7 +208,6 @@ func (r *runner) one(ctx context.Context, test string) string {
 	dir := filepath.Join(r.out, pkg+"."+name)
 	work := filepath.Join(dir, "cwd")
 	log, err := r.outputOf(ctx, dir, work, pkg, name)
-	_ = os.RemoveAll(filepath.Join(dir, "tmp"))
 	_ = os.RemoveAll(filepath.Join(dir, "fixtures"))
 	switch {
 	case err != nil:
@@ -225,11 +224,15 @@ func (r *runner) one(ctx context.Context, test string) string {
 
 // outputOf runs a test and returns what it printed.
 func (r *runner) outputOf(ctx context.Context, dir, work, pkg, name string) ([]byte, error) {
-	tmp, fixtures := filepath.Join(dir, "tmp"), filepath.Join(dir, "fixtures")
-	for _, d := range []string{work, tmp} {
-		if err := os.MkdirAll(d, 0o755); err != nil {
-			return nil, err
-		}
+	// Members listen on sockets in there: a socket's name has at most 107 bytes.
+	tmp, err := os.MkdirTemp("", "e2e-")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = os.RemoveAll(tmp) }()
+	fixtures := filepath.Join(dir, "fixtures")
+	if err := os.MkdirAll(work, 0o755); err != nil {
+		return nil, err
 	}
 	// The tests write into their fixtures.
 	if err := os.CopyFS(fixtures, os.DirFS(filepath.Join(r.cache, "fixtures"))); err != nil {
