@@ -3,14 +3,23 @@
 #
 #   scripts/fuzz.sh [TIME [REGEXP]]   TIME for each target (default 10m); only targets whose name matches REGEXP
 #
+# Beside the time it took stands the processor time it got: on a busy machine that is less.
+#
 # An input that a target fails on is kept under testdata/fuzz of its package, where every later go test tries it.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 time=${1:-10m}
 wanted=${2:-.}
 summary=() failed=0
-log=$(mktemp)
-trap 'rm -f "$log"' EXIT
+log=$(mktemp) clock=$(mktemp)
+trap 'rm -f "$log" "$clock"' EXIT
+
+# used sets processor to the seconds that ended children have used so far, in user mode. times counts those of the shell that it
+# runs in: no pipe, no subshell.
+used() {
+	times >"$clock"
+	processor=$(awk -F'[ms ]' 'NR == 2 { printf "%d\n", 60 * $1 + $2 }' "$clock")
+}
 
 while read -r package; do
 	listed=$(go test -list '^Fuzz' "$package" </dev/null) || {
@@ -20,13 +29,16 @@ while read -r package; do
 	for target in $(grep '^Fuzz' <<<"$listed" | grep -E -- "$wanted"); do
 		echo "== $package $target"
 		verdict=ok
+		used
+		before=$processor
 		go test -run '^$' -fuzz "^$target\$" -fuzztime "$time" "$package" </dev/null 2>&1 | tee "$log" || {
 			verdict=FAILED
 			failed=1
 		}
+		used
 		# "fuzz: elapsed: 1m0s, execs: 123 (4/sec), new interesting: 6 (total: 30)"
 		counts=$(sed -n 's/^fuzz: elapsed: \([^,]*\), execs: \([0-9]*\) .*(total: \([0-9]*\)).*/\1, \2 executions, \3 inputs in the corpus/p' "$log" | tail -1)
-		summary+=("$(printf '%-7s %-22s %s (%s)' "$verdict" "$target" "${counts:-no counts}" "${package#*/etcdx/}")")
+		summary+=("$(printf '%-7s %-22s %s, %d s of processor (%s)' "$verdict" "$target" "${counts:-no counts}" "$((processor - before))" "${package#*/etcdx/}")")
 	done
 done < <(go list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}' ./...)
 
