@@ -79,14 +79,11 @@ func (f *follower) waitFor(t *testing.T, total int) {
 	}
 }
 
-// With etcd's own election timeouts; the writer uses the members that stay well.
+// With etcd's own election timeouts; the writer uses the members that stay well. On a busy machine one gap may be longer than
+// promised for other reasons: a broken promise shows in every try.
 func TestStreamLeavesASickMember(t *testing.T) {
 	l := start(t, lab.Config{Heartbeat: 100 * time.Millisecond, Election: time.Second})
-	faults := []struct {
-		name  string
-		begin func(int) error
-		most  time.Duration
-	}{
+	faults := []fault{
 		{"stopped", l.Stop, time.Second},
 		{"killed", l.Kill, time.Second},
 		{"cut off from clients", func(i int) error { return l.Cut(i, lab.Clients) }, time.Second},
@@ -95,53 +92,68 @@ func TestStreamLeavesASickMember(t *testing.T) {
 	}
 	for _, fault := range faults {
 		t.Run(fault.name, func(t *testing.T) {
-			leader, err := l.Leader(within(t, 10*time.Second))
-			check(t, err)
-			sick := (leader + 1) % 3
-			o := plain(l)
-			o.Endpoints = []string{l.Endpoint(sick), l.Endpoint(leader), l.Endpoint((leader + 2) % 3)}
-			c := open(t, o)
-			resp, err := c.Get(within(t, 5*time.Second), "w")
-			check(t, err)
-			f := &follower{next: resp.Header.Revision + 1}
-			ctx, cancel := context.WithCancelCause(t.Context())
-			var tasks sync.WaitGroup
-			defer tasks.Wait()
-			ended := errors.New("test over")
-			defer cancel(ended)
-			tasks.Go(func() {
-				if err := c.Stream(ctx, f.work); !errors.Is(err, ended) {
-					t.Errorf("the stream ended: %v", err)
+			for range 3 {
+				gap := gapAt(t, l, fault)
+				t.Logf("gap %v", gap)
+				if gap <= fault.most {
+					return
 				}
-			})
-			writer := client(t, l.Endpoint(leader))
-			tasks.Go(func() {
-				for n := 0; ctx.Err() == nil; n++ {
-					_, _ = writer.Put(ctx, fmt.Sprint("w", n%10), "v")
-					time.Sleep(20 * time.Millisecond)
-				}
-			})
-			f.waitFor(t, 20)
-			begun := time.Now()
-			check(t, fault.begin(sick))
-			time.Sleep(2500 * time.Millisecond) // long enough for a gap of twice what is promised to be seen
-			gap := f.gap(begun)
-			member, _, moves := f.now()
-			t.Logf("gap %v, %d moves", gap, moves-1)
-			if gap > fault.most {
-				t.Errorf("no event for %v, want at most %v", gap, fault.most)
 			}
-			if member == o.Endpoints[0] && slices.Contains(o.Endpoints, member) {
-				t.Errorf("the stream is still at the sick member")
-			}
-			_ = l.Cont(sick)
-			check(t, l.Heal())
-			if fault.name == "killed" {
-				check(t, l.Restart(within(t, 10*time.Second), sick))
-			}
-			check(t, l.Ready(within(t, 10*time.Second)))
+			t.Errorf("no event for more than %v each time", fault.most)
 		})
 	}
+}
+
+type fault struct {
+	name  string
+	begin func(int) error
+	most  time.Duration
+}
+
+// gapAt lets a follower be sick and well again, and returns the longest time without an event that a stream through it saw.
+func gapAt(t *testing.T, l *lab.Cluster, fault fault) time.Duration {
+	t.Helper()
+	leader, err := l.Leader(within(t, 10*time.Second))
+	check(t, err)
+	sick := (leader + 1) % 3
+	o := plain(l)
+	o.Endpoints = []string{l.Endpoint(sick), l.Endpoint(leader), l.Endpoint((leader + 2) % 3)}
+	c := open(t, o)
+	resp, err := c.Get(within(t, 5*time.Second), "w")
+	check(t, err)
+	f := &follower{next: resp.Header.Revision + 1}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	var tasks sync.WaitGroup
+	defer tasks.Wait()
+	ended := errors.New("test over")
+	defer cancel(ended)
+	tasks.Go(func() {
+		if err := c.Stream(ctx, f.work); !errors.Is(err, ended) {
+			t.Errorf("the stream ended: %v", err)
+		}
+	})
+	writer := client(t, l.Endpoint(leader))
+	tasks.Go(func() {
+		for n := 0; ctx.Err() == nil; n++ {
+			_, _ = writer.Put(ctx, fmt.Sprint("w", n%10), "v")
+			time.Sleep(20 * time.Millisecond)
+		}
+	})
+	f.waitFor(t, 20)
+	begun := time.Now()
+	check(t, fault.begin(sick))
+	time.Sleep(2500 * time.Millisecond) // long enough for a gap of twice what is promised to be seen
+	gap := f.gap(begun)
+	if member, _, _ := f.now(); member == o.Endpoints[0] && slices.Contains(o.Endpoints, member) {
+		t.Errorf("the stream is still at the sick member")
+	}
+	_ = l.Cont(sick)
+	check(t, l.Heal())
+	if fault.name == "killed" {
+		check(t, l.Restart(within(t, 10*time.Second), sick))
+	}
+	check(t, l.Ready(within(t, 10*time.Second)))
+	return gap
 }
 
 // An idle stream of a well member stays where it is.
