@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -14,7 +15,7 @@ func outage(ctx context.Context, b *bench) error {
 	header("whole cluster away for", "running", "n", "failed or ended", "back after, s")
 	for _, away := range []time.Duration{10 * time.Second, time.Minute} {
 		rows := map[string]*outageRow{}
-		rounds := max(1, b.n/30)
+		rounds := max(1, b.n/20)
 		for range rounds {
 			if err := b.outageRound(ctx, away, 20, rows); err != nil {
 				return err
@@ -127,7 +128,7 @@ func firstAfter(seen []arrival, t time.Time) time.Time {
 
 // waitingGets starts gets that wait for the cluster to come back; each sends how it ended.
 func (b *bench) waitingGets(ctx context.Context, args []string) chan timedPut {
-	ps := []program{b.etcdx, b.etcdx, b.etcdx, b.etcdx, b.etcdx, b.etcdx, b.etcdctl, b.etcdctl, b.etcdctl}
+	ps := append(slices.Repeat([]program{b.etcdx}, 20), slices.Repeat([]program{b.etcdctl}, 10)...)
 	ends := make(chan timedPut, len(ps))
 	for _, p := range ps {
 		go func() {
