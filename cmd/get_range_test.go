@@ -194,7 +194,7 @@ func TestGetRangeOfLargeValues(t *testing.T) {
 		return 10
 	}
 	c, _ := rangeCluster(t, 1, 2300, func(i int) string { return strings.Repeat("x", size(i)) })
-	all, peak := getInProcess(t, c, "--prefix", "r/", "-w", "value")
+	all, peak := getInProcess(t, c, "--prefix", "r/", "-w", "value", "--command-timeout", "60s")
 	if want := 2000*10 + 60*1_400_000 + 240*50_000 + 2300; len(all) != want {
 		t.Errorf("got %d bytes, want %d", len(all), want)
 	}
