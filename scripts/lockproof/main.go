@@ -67,7 +67,8 @@ func main() {
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	bad, err := 0, error(nil)
+	var bad int
+	var err error
 	switch {
 	case o.measure > 0:
 		err = measure(ctx, o)

@@ -36,7 +36,7 @@ func measure(ctx context.Context, o options) error {
 	defer func() { _ = client.Close() }()
 	m := &meter{client: client, env: append(os.Environ(), "ETCDCTL_ENDPOINTS="+strings.Join(cluster.Endpoints(), ","))}
 	bins := map[string]string{"etcdx": o.bin, "etcdctl": o.beside}
-	before := loadAverage()
+	before, late := loadAverage(), lateness(ctx)
 	all := map[string][]handOverTime{}
 	for i := range o.measure {
 		tools := []string{"etcdx", "etcdctl"}
@@ -57,7 +57,7 @@ func measure(ctx context.Context, o options) error {
 		}
 	}
 	report(all)
-	fmt.Printf("Load average %s before, %s after.\n", before, loadAverage())
+	fmt.Printf("Load average %s before, %s after; whoever slept for 1 ms at a time woke up %.3f s late at most.\n", before, loadAverage(), late().Seconds())
 	return nil
 }
 
@@ -105,6 +105,22 @@ func loadAverage() string {
 	return one
 }
 
+// lateness tells, when it is asked, how much longer than 1 ms a sleep of 1 ms has taken at most: what the machine does to everybody.
+func lateness(ctx context.Context) (most func() time.Duration) {
+	ctx, cancel := context.WithCancel(ctx)
+	found := make(chan time.Duration)
+	go func() {
+		var late time.Duration
+		for ctx.Err() == nil {
+			began := time.Now()
+			time.Sleep(time.Millisecond)
+			late = max(late, time.Since(began)-time.Millisecond)
+		}
+		found <- late
+	}()
+	return func() time.Duration { cancel(); return <-found }
+}
+
 type meter struct {
 	client *clientv3.Client
 	env    []string
@@ -136,7 +152,9 @@ func (m *meter) handOver(ctx context.Context, bin string, kill bool) (t handOver
 		return t, err
 	}
 	gone := m.gone(ctx)
-	pause(ctx, 700*time.Millisecond) // it is in the queue by now
+	if err := m.queued(ctx); err != nil {
+		return t, err
+	}
 	end := seconds(time.Now())
 	if kill {
 		_ = holder.Process.Kill()
@@ -153,6 +171,21 @@ func (m *meter) handOver(ctx context.Context, bin string, kill bool) (t handOver
 	}
 	start, err := strconv.ParseFloat(strings.TrimSpace(nextOut.String()), 64)
 	return handOverTime{gone: <-gone - end, next: start - end}, err
+}
+
+// queued waits until two are in the queue, and the second one has had time to watch the first.
+func (m *meter) queued(ctx context.Context) error {
+	for {
+		resp, err := m.client.Get(ctx, "m/", clientv3.WithPrefix(), clientv3.WithCountOnly())
+		if err != nil {
+			return err
+		}
+		if resp.Count == 2 {
+			pause(ctx, time.Second)
+			return nil
+		}
+		pause(ctx, 10*time.Millisecond)
+	}
 }
 
 // gone tells when the first key of the lock was deleted.
