@@ -26,6 +26,7 @@ func TestMain(m *testing.M) {
 		"etcdctl":  etcdctlMain,
 		"notified": notifiedMain,
 		"faulty":   func() { os.Exit(faultyMain()) },
+		"sigints":  func() { os.Exit(sigintsMain()) },
 		// The verbs that start processes themselves ask this one for the script's environment.
 		"printenv0": func() { fmt.Print(strings.Join(os.Environ(), "\x00")) },
 	})

@@ -20,6 +20,7 @@ type fault struct {
 	// rest is the time between two faults, so that somebody gets the lock: it depends on what is left of the last one.
 	rest  time.Duration
 	alone bool // breaks the machine, so no other class runs meanwhile
+	long  int  // one command in so many works for some seconds; 0: in 25
 	do    func(context.Context, *class)
 }
 
@@ -44,7 +45,11 @@ func faults() []fault {
 		{name: "member-blackholed", do: func(ctx context.Context, c *class) { _ = c.cluster.Cut(one(c), lab.Clients); pause(ctx, 2*ttl(c)) }},
 		{name: "member-leaderless", do: func(ctx context.Context, c *class) { _ = c.cluster.Cut(one(c), lab.Peers); pause(ctx, 2*ttl(c)) }},
 		{name: "clients-cut-off", rest: 3 * time.Second, do: func(ctx context.Context, c *class) { c.cutAll(lab.Clients); pause(ctx, 2*ttl(c)) }},
-		{name: "quorum-lost", rest: 3 * time.Second, do: func(ctx context.Context, c *class) { c.cutAll(lab.Peers); pause(ctx, 2*ttl(c)) }},
+		{name: "quorum-lost", long: 10, do: func(ctx context.Context, c *class) {
+			c.amid(ctx)
+			c.cutAll(lab.Peers)
+			pause(ctx, ttl(c)+time.Second+rand.N(ttl(c)))
+		}},
 		{name: "all-stopped", rest: 3 * time.Second, do: func(ctx context.Context, c *class) { c.stopAll(); pause(ctx, ttl(c)+time.Second) }},
 		{name: "slow-300ms", do: func(ctx context.Context, c *class) {
 			_ = c.cluster.Slow(one(c), 300*time.Millisecond)
@@ -81,6 +86,16 @@ func (c *class) stopAll() {
 	for i := range c.cluster.Len() {
 		_ = c.cluster.Stop(i)
 	}
+}
+
+// amid waits until somebody has begun work that takes some seconds. After an outage that is not at once: a new leader gives every
+// lease its whole time again, also those whose holders have ended.
+func (c *class) amid(ctx context.Context) {
+	before := c.noted("LONG")
+	for until := time.Now().Add(time.Minute); c.noted("LONG") == before && time.Now().Before(until) && ctx.Err() == nil; {
+		pause(ctx, 10*time.Millisecond)
+	}
+	pause(ctx, time.Duration(rand.IntN(1000))*time.Millisecond)
 }
 
 // attack does something to the first contender's key, mostly while it is at work, else while it is about to be.

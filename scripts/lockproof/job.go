@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -14,6 +15,9 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
+
+// longVariable tells a job that one in so many takes long.
+const longVariable = "LOCKPROOF_LONG"
 
 // job is the command under the lock: job DIR. It ends with 9 when it meets another one.
 func job(args []string) int {
@@ -42,7 +46,9 @@ func job(args []string) int {
 	if rand.IntN(3) == 0 {
 		count(dir, key, token)
 	}
-	if rand.IntN(25) == 0 {
+	long, _ := strconv.Atoi(os.Getenv(longVariable))
+	if rand.IntN(cmp.Or(long, 25)) == 0 {
+		note(dir, "LONG")
 		time.Sleep(time.Duration(2+rand.IntN(5)) * time.Second) // long enough for a lease to end meanwhile
 	} else {
 		time.Sleep(time.Duration(rand.IntN(20)) * time.Millisecond)
@@ -60,12 +66,13 @@ func leave(dir string, oracle *os.File) (*exec.Cmd, error) {
 	return c, c.Start()
 }
 
+// note adds a line to the log; who wrote it when is for people.
 func note(dir, format string, args ...any) {
 	f, err := os.OpenFile(dir+"/log", os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return
 	}
-	_, _ = fmt.Fprintf(f, format+"\n", args...)
+	_, _ = fmt.Fprintf(f, format+" # pid %d at %s\n", append(args, os.Getpid(), time.Now().Format("15:04:05.000"))...)
 	_ = f.Close()
 }
 

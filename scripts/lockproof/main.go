@@ -67,22 +67,18 @@ func main() {
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if o.measure > 0 || o.waiters > 0 {
-		err := waiters(ctx, o.waiters)
-		if o.measure > 0 {
-			err = measure(ctx, map[string]string{"etcdx": o.bin, "etcdctl": o.beside}, o.measure)
-		}
-		if err != nil {
-			fmt.Fprintln(os.Stderr, "lockproof:", err)
-			os.Exit(1)
-		}
-		return
+	var bad int
+	var err error
+	switch {
+	case o.measure > 0:
+		err = measure(ctx, o)
+	case o.waiters > 0:
+		err = waiters(ctx, o.waiters)
+	case o.hosts > 0:
+		bad, err = hosts(ctx, o)
+	default:
+		bad, err = prove(ctx, o)
 	}
-	show := prove
-	if o.hosts > 0 {
-		show = hosts
-	}
-	bad, err := show(ctx, o)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "lockproof:", err)
 		os.Exit(1)

@@ -94,7 +94,7 @@ func prove(ctx context.Context, o options) (bad int, err error) {
 	if p.err == nil && p.sum.acquisitions == 0 {
 		p.err = errors.New("nothing was acquired: nothing was shown")
 	}
-	return p.sum.overlaps + p.sum.unordered + p.sum.miscounted, p.err
+	return p.sum.bad(), p.err
 }
 
 // run runs classes, so many at a time. One that cannot be judged does not keep the others from running.
@@ -145,6 +145,9 @@ func (r result) add(o result) result {
 		r.counter + o.counter, r.miscounted + o.miscounted, r.lost + o.lost, r.took + o.took,
 	}
 }
+
+// bad returns how much was not as it must be.
+func (r result) bad() int { return r.overlaps + r.unordered + r.miscounted }
 
 // tokens says whether the fencing tokens rose from holder to holder.
 func (r result) tokens() string {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -21,6 +22,7 @@ import (
 type class struct {
 	o       options
 	dir     string
+	said    *os.File // what the lock commands said
 	cluster *lab.Cluster
 	client  *clientv3.Client
 	lost    atomic.Int64
@@ -31,12 +33,18 @@ type class struct {
 }
 
 // runClass lets contenders acquire a lock again and again while a fault comes and goes.
-func runClass(ctx context.Context, o options, f fault) (result, error) {
+func runClass(ctx context.Context, o options, f fault) (r result, err error) {
 	dir, err := os.MkdirTemp("", "lockproof-")
 	if err != nil {
 		return result{}, err
 	}
-	defer func() { _ = os.RemoveAll(dir) }()
+	defer func() {
+		if o.tool == "etcdx" && r.bad() > 0 {
+			fmt.Fprintf(os.Stderr, "lockproof: %s: see %s\n", f.name, dir)
+			return
+		}
+		_ = os.RemoveAll(dir)
+	}()
 	cluster, err := lab.Start(ctx, lab.Config{Heartbeat: 50 * time.Millisecond, Election: 500 * time.Millisecond})
 	if err != nil {
 		return result{}, err
@@ -47,13 +55,18 @@ func runClass(ctx context.Context, o options, f fault) (result, error) {
 		return result{}, err
 	}
 	defer func() { _ = client.Close() }()
-	c := &class{o: o, dir: dir, cluster: cluster, client: client, fronts: map[int]bool{}}
+	said, err := os.OpenFile(dir+"/stderr", os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return result{}, err
+	}
+	defer func() { _ = said.Close() }()
+	c := &class{o: o, dir: dir, said: said, cluster: cluster, client: client, fronts: map[int]bool{}}
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, o.longest.get(f.name))
 	defer cancel()
 	var wg sync.WaitGroup
 	for range o.workers {
-		wg.Go(func() { c.contend(ctx) })
+		wg.Go(func() { c.contend(ctx, f) })
 	}
 	wg.Go(func() {
 		for ctx.Err() == nil && c.acquisitions() < o.each {
@@ -70,7 +83,7 @@ func runClass(ctx context.Context, o options, f fault) (result, error) {
 }
 
 // contend runs one lock command after the other.
-func (c *class) contend(ctx context.Context) {
+func (c *class) contend(ctx context.Context, f fault) {
 	self, err := os.Executable()
 	if err != nil {
 		return
@@ -78,10 +91,11 @@ func (c *class) contend(ctx context.Context) {
 	for ctx.Err() == nil {
 		args := []string{"lock", "--ttl=" + strconv.Itoa(c.o.ttl), "proof"}
 		if c.o.tool == "etcdx" {
-			args = append(args[:2:2], "-q", "proof")
+			args = append(args[:2:2], "-v", "proof")
 		}
 		cmd := exec.Command(c.o.bin, append(args, "--", self, "job", c.dir)...)
-		cmd.Env = append(os.Environ(), "ETCDCTL_ENDPOINTS="+strings.Join(c.cluster.Endpoints(), ","), "XDG_STATE_HOME="+c.dir)
+		cmd.Env = append(os.Environ(), "ETCDCTL_ENDPOINTS="+strings.Join(c.cluster.Endpoints(), ","), "XDG_STATE_HOME="+c.dir, longVariable+"="+strconv.Itoa(f.long))
+		cmd.Stderr = c.said
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 		if cmd.Start() != nil {
 			return
@@ -157,9 +171,12 @@ func (c *class) lines() []string {
 	return strings.Split(strings.TrimSpace(string(text)), "\n")
 }
 
-func (c *class) acquisitions() (n int) {
+func (c *class) acquisitions() int { return c.noted("HELD") + c.noted("OVERLAP") }
+
+// noted returns how many lines of the log begin with what.
+func (c *class) noted(what string) (n int) {
 	for _, line := range c.lines() {
-		if strings.HasPrefix(line, "HELD") || strings.HasPrefix(line, "OVERLAP") {
+		if strings.HasPrefix(line, what) {
 			n++
 		}
 	}
@@ -171,6 +188,7 @@ func (c *class) judge(took time.Duration) (result, error) {
 	r := result{took: took, faults: int(c.faults.Load()), lost: int(c.lost.Load()), acquisitions: c.acquisitions()}
 	last := 0
 	for _, line := range c.lines() {
+		line, _, _ = strings.Cut(line, " # ")
 		what, arg, _ := strings.Cut(line, " ")
 		switch what {
 		case "OVERLAP":

@@ -71,6 +71,28 @@ func processMutants() []mutant {
 			Test: "./pkg/child TestAProcessWithoutItsFirstThreadLives",
 		},
 		{
+			Name: "key-passed-on", Protection: "a key that the command got from its terminal is not passed on by the keeper", File: "cmd/lock_guard_unix.go",
+			Old: `				seen[sig] = time.Now()
+				s.out <- keySignal{sig.String(), sig}`, New: `				seen[sig] = time.Now()
+				s.out <- sig`,
+			Test: "./cmd TestLockPassesCtrlC",
+		},
+		{
+			Name: "key-passed-twice", Protection: "nor by the front", File: "cmd/lock_guard_unix.go",
+			Old: `if fromKeys(sig) && s.sawToo(sig, seen) {`, New: `if false && s.sawToo(sig, seen) {`,
+			Test: "./cmd TestLockPassesCtrlC",
+		},
+		{
+			Name: "sigint-swallowed", Protection: "a SIGINT to the front on a terminal reaches the command", File: "cmd/lock_guard_unix.go",
+			Old: `if fromKeys(sig) && s.sawToo(sig, seen) {`, New: `if fromKeys(sig) {`,
+			Test: "./cmd TestLockPassesCtrlC",
+		},
+		{
+			Name: "no-key", Protection: "a command on a terminal gets its keys", File: "cmd/lock_run.go",
+			Old: `Terminal: l.terminal, Sole`, New: `Sole`,
+			Test: "./cmd TestLockPassesCtrlC",
+		},
+		{
 			Name: "late-leave", Protection: "a waiter is not kept by members that do not answer", File: "pkg/lock/acquire.go",
 			Old: `budget = hopelessTime`, New: `budget = leaveTime`,
 			Test: "./cmd TestScript/lock_deadline",
