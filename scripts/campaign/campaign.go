@@ -145,7 +145,7 @@ func (c *campaign) addLoads() error {
 			}
 			c.load = append(c.load, l)
 		case "lock":
-			c.load = append(c.load, &lockLoad{campaign: c, contenders: 4})
+			c.load = append(c.load, &lockLoad{campaign: c, contenders: 4, crowd: 3})
 		case "watch":
 			c.load = append(c.load, &watchLoad{campaign: c, watchers: 3, writers: 2})
 		default:

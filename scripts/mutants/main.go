@@ -148,7 +148,7 @@ func (w workshop) try(ctx context.Context, m mutant) (found bool, how string, er
 	}
 	for i := range w.tries {
 		args := append(strings.Fields(m.Campaign), "--tool", filepath.Join(w.dir, m.Name), "--seed", fmt.Sprint(m.Seed+i))
-		if found, how, err = w.run(ctx, args); found || err != nil {
+		if found, how, err = w.run(ctx, m.Rule, args); found || err != nil {
 			break
 		}
 	}
@@ -182,8 +182,9 @@ func (w workshop) test(ctx context.Context, m mutant, list string) (found bool, 
 	return true, "`" + string(all[len(all)-1][1]) + "`", nil
 }
 
-// run runs the campaign on the changed program.
-func (w workshop) run(ctx context.Context, args []string) (found bool, how string, err error) {
+// run runs the campaign on the changed program. It is no find if only other promises than the one that the protection is for are seen broken.
+func (w workshop) run(ctx context.Context, rule string, args []string) (found bool, how string, err error) {
+	began := time.Now()
 	out, err := w.command(ctx, filepath.Join(w.dir, "campaign"), args...).CombinedOutput()
 	exit, _ := errors.AsType[*exec.ExitError](err)
 	said := verdict.FindSubmatch(out)
@@ -191,7 +192,7 @@ func (w workshop) run(ctx context.Context, args []string) (found bool, how strin
 		return false, "", fmt.Errorf("campaign %s: %w: %s", strings.Join(args, " "), err, out)
 	}
 	seed := args[len(args)-1]
-	return err != nil, fmt.Sprintf("seed %s: %s", seed, said[1]), nil
+	return bytes.Contains(said[1], []byte(rule)), fmt.Sprintf("seed %s, %.0f s: %s", seed, time.Since(began).Seconds(), said[1]), nil
 }
 
 func moduleRoot() (string, error) {
