@@ -243,7 +243,7 @@ func (n *nemesis) hurtProcess(f Fault) (effect, error) {
 }
 
 // thawGap is how long a command that was frozen works before etcdx goes on.
-const thawGap = 700 * time.Millisecond
+const thawGap = 1500 * time.Millisecond
 
 // signalAll signals processes, some of which may have ended.
 func signalAll(pids []int, sig syscall.Signal) error {
