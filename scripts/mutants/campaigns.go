@@ -27,6 +27,11 @@ func lockCampaigns() []mutant {
 			Campaign: "--workloads lock --faults freeze --duration 70s --ttl 2s", Seed: 37, Rule: "lock/fenced",
 		},
 		{
+			Name: "kept-late-write", Protection: "the same, with a schedule that is kept", File: "cmd/fence.go",
+			Old: `[]clientv3.Cmp{f.guards()}`, New: `nil`,
+			Campaign: "--replay scripts/campaign/testdata/late-write.schedule", Seed: 37, Rule: "lock/fenced",
+		},
+		{
 			Name: "lock-once", Protection: "a run with an ID is looked up before it starts", File: "pkg/lock/once.go",
 			Old: `if r := parseRun(resp.Kvs[0]); r.Token != token || token == 0 {`, New: `if r := parseRun(resp.Kvs[0]); false {`,
 			Campaign: "--workloads lock --duration 60s", Seed: 38, Rule: "lock/once",
