@@ -34,8 +34,11 @@ type config struct {
 	ttl       time.Duration
 	defaults  bool // etcd's own election timings
 	keep      bool
-	only      []int // the numbers of the plan's faults that happen; nil: all
-	shrink    int   // how many runs may be spent on finding fewer faults that break a promise
+	plan      []Fault // in the place of the one that the seed gives
+	breaks    string  // the only promise that counts, as WORKLOAD/RULE; empty: all do
+	only      []int   // the numbers of the plan's faults that happen; nil: all
+	shrink    int     // how many runs may be spent on finding fewer faults that break a promise
+	save      string  // the file for those that are left
 }
 
 // workload makes the tool work while faults happen, and then says which promises it saw broken.
@@ -69,11 +72,9 @@ type verdict struct {
 	plan       []Fault
 }
 
-// repeated says whether another run broke one of the promises that this one broke.
-func (v verdict) repeated(again verdict) bool {
-	return slices.ContainsFunc(again.violations, func(a Violation) bool {
-		return slices.ContainsFunc(v.violations, func(b Violation) bool { return a.Workload == b.Workload && a.Rule == b.Rule })
-	})
+// breaks says whether a promise was seen broken, or any if none is named.
+func (v verdict) breaks(name string) bool {
+	return slices.ContainsFunc(v.violations, func(b Violation) bool { return name == "" || b.name() == name })
 }
 
 const password = "campaign"
@@ -145,9 +146,9 @@ func (c *campaign) addLoads() error {
 			}
 			c.load = append(c.load, l)
 		case "lock":
-			c.load = append(c.load, &lockLoad{campaign: c, contenders: 4})
+			c.load = append(c.load, &lockLoad{campaign: c, contenders: 4, crowd: 3})
 		case "watch":
-			c.load = append(c.load, &watchLoad{campaign: c, watchers: 3, writers: 2})
+			c.load = append(c.load, &watchLoad{campaign: c, writers: 2})
 		default:
 			return fmt.Errorf("there is no workload %q: kv, watch, lock", name)
 		}
@@ -178,7 +179,10 @@ func (c *campaign) run(ctx context.Context) (verdict, error) {
 			targets = append(targets, l.name())
 		}
 	}
-	v := verdict{plan: Plan(Shape{Seed: c.cfg.seed, Duration: c.cfg.duration, Classes: c.cfg.classes, Targets: targets, TTL: c.cfg.ttl})}
+	v := verdict{plan: c.cfg.plan}
+	if v.plan == nil {
+		v.plan = Plan(Shape{Seed: c.cfg.seed, Duration: c.cfg.duration, Classes: c.cfg.classes, Targets: targets, TTL: c.cfg.ttl})
+	}
 	n := &nemesis{cluster: c.cluster, journal: c.journal, procs: c.procs, tool: c.tool, beforeCompact: c.truth.wait}
 	watching, stopWatching := context.WithCancel(ctx)
 	defer stopWatching()

@@ -32,6 +32,7 @@ type Task struct {
 	Run, Name string
 	Kind      Kind
 	ID        string // of Once
+	Weight    int    // of Slots
 	Manner    Manner
 	Work      time.Duration
 	// Held is the file to hold, Marks the one to write marks to.
@@ -47,7 +48,8 @@ type Mark struct {
 	Kind Kind   `json:"kind"`
 	ID   string `json:"id,omitempty"`
 	// What is start, end, overlap (another command held the file when this one started), or, for a fenced write of Value:
-	// writes (it begins), wrote (it was done) or refused (it was not). One that only began is of unknown outcome.
+	// writes (it begins), wrote (it was done), refused (it was not) or lost (it was not, as the lock was gone). One that only began is of
+	// unknown outcome.
 	What  string    `json:"what"`
 	Token int64     `json:"token"`
 	Value int64     `json:"value,omitempty"`
@@ -121,9 +123,10 @@ func (t Task) do() error {
 	return errors.Join(err, m.write(t.Marks))
 }
 
-// hold takes the file as the kind of lock allows: alone, together with others that share it, or one of as many files as there are slots.
-func (t Task) hold() (held *os.File, err error) {
-	files, how := []string{t.Held}, syscall.LOCK_EX
+// hold takes the file as the kind of lock allows: alone, together with others that share it, or as many as it has weight of as many files as
+// there are slots. Those who hold a semaphore together find enough of them free, in whichever order they look.
+func (t Task) hold() (held []*os.File, err error) {
+	files, how, weight := []string{t.Held}, syscall.LOCK_EX, 1
 	switch t.Kind {
 	case Shared:
 		how = syscall.LOCK_SH
@@ -131,18 +134,22 @@ func (t Task) hold() (held *os.File, err error) {
 		for i := range slots {
 			files = append(files, t.Held+strconv.Itoa(i))
 		}
-		files = files[1:]
+		files, weight = files[1:], t.Weight
 	}
-	for _, file := range files {
-		if held, err = os.OpenFile(file, os.O_CREATE|os.O_RDWR, 0o600); err != nil {
-			return nil, err
+	for _, name := range files {
+		file, openErr := os.OpenFile(name, os.O_CREATE|os.O_RDWR, 0o600)
+		if openErr != nil {
+			return nil, openErr
 		}
-		if err = syscall.Flock(int(held.Fd()), how|syscall.LOCK_NB); err == nil {
+		if err = syscall.Flock(int(file.Fd()), how|syscall.LOCK_NB); err != nil {
+			_ = file.Close()
+			continue
+		}
+		if held = append(held, file); len(held) == weight {
 			return held, nil
 		}
-		_ = held.Close()
 	}
-	return nil, err
+	return nil, fmt.Errorf("%d of %d: %w", len(held), weight, err)
 }
 
 // count adds one to a counter in etcd: read it, and write what follows, under the lock's fencing token. Whoever has lost the lock can do
@@ -160,6 +167,7 @@ func (t Task) count(m Mark) error {
 	if code != 0 {
 		return nil
 	}
+	text, _, _ = strings.Cut(text, " ")
 	n, err := strconv.ParseInt(cmp.Or(text, "0"), 10, 64)
 	if err != nil {
 		return err
@@ -168,11 +176,13 @@ func (t Task) count(m Mark) error {
 	if err := m.write(t.Marks); err != nil {
 		return err
 	}
-	switch _, code = run("put", "--fence", key, strconv.FormatInt(m.Value, 10)); code {
+	switch _, code = run("put", "--fence", key, fmt.Sprintf("%d %s", m.Value, os.Getenv("ETCDX_FENCE"))); code {
 	case 0:
 		m.What = "wrote"
-	case codeUnavailable, codeLost:
+	case codeUnavailable:
 		m.What = "refused"
+	case codeLost:
+		m.What = "lost"
 	default:
 		return nil
 	}
@@ -180,13 +190,13 @@ func (t Task) count(m Mark) error {
 }
 
 // leaveTo lets a descendant in a session of its own work, and waits for it.
-func leaveTo(held *os.File, work time.Duration) error {
+func leaveTo(held []*os.File, work time.Duration) error {
 	self, err := os.Executable()
 	if err != nil {
 		return err
 	}
 	cmd := exec.Command(self, tailWord, work.String())
-	cmd.ExtraFiles = []*os.File{held}
+	cmd.ExtraFiles = held
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	return cmd.Run()
 }

@@ -25,6 +25,8 @@ type Violation struct {
 	Text     string
 }
 
+func (v Violation) name() string { return v.Workload + "/" + v.Rule }
+
 // checkTime bounds the search for a linearization of one key's history.
 const checkTime = 20 * time.Second
 

@@ -44,10 +44,13 @@ func (r remains) violations() []Violation {
 	return found
 }
 
-// The keys that say which holder may still be at work, and which run was started already. The latter have leases of their own, of a week.
+// The keys that say which holder may still be at work, which run was started already, and when the last one was. Those of runs have leases
+// of their own, of a week and of their period.
 const (
-	heldPrefix = "_etcdx/held/"
-	oncePrefix = "_etcdx/once/"
+	heldPrefix   = "_etcdx/held/"
+	oncePrefix   = "_etcdx/once/"
+	statePrefix  = "_etcdx/state/"
+	periodPrefix = "_etcdx/period/"
 )
 
 // nextHolders takes every lock once more whose last holder did not let go in order: its successor cleans up behind it.
@@ -143,7 +146,7 @@ func (c *campaign) unfinishedRuns() (n int) {
 // remembers says whether a lease is that of a run which must not start again.
 func remembers(ctx context.Context, cl *clientv3.Client, lease clientv3.LeaseID) bool {
 	resp, err := cl.TimeToLive(ctx, lease, clientv3.WithAttachedKeys())
-	return err == nil && len(resp.Keys) > 0 && bytes.HasPrefix(resp.Keys[0], []byte(oncePrefix))
+	return err == nil && len(resp.Keys) > 0 && (bytes.HasPrefix(resp.Keys[0], []byte(oncePrefix)) || bytes.HasPrefix(resp.Keys[0], []byte(periodPrefix)))
 }
 
 // goroutinesOf returns the stacks of the goroutines that run code of a package.

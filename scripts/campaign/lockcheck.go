@@ -22,6 +22,9 @@ type Hold struct {
 	Said string
 }
 
+// skipped says whether it was told that the run is not due.
+func (h Hold) skipped() bool { return h.Kind == Period && h.Code == skipCode }
+
 func (h Hold) String() string {
 	s := fmt.Sprintf("%s %s of %s, %.3fs-%.3fs, exit code %d", h.Row, h.Run, h.Name, h.From.Seconds(), h.To.Seconds(), h.Code)
 	if len(h.Hurt) > 0 {
@@ -131,7 +134,7 @@ func CheckCounters(final map[string]int64, marks []Mark) []Violation {
 		switch m.What {
 		case "writes":
 			maybe[m.Name]++
-		case "refused":
+		case "refused", "lost":
 			maybe[m.Name]--
 		case "wrote":
 			maybe[m.Name]--
@@ -169,11 +172,11 @@ func judgeHold(h Hold, started, ended bool, ex Excuses) (rule, why string) {
 	switch {
 	case h.Code == 0 && !ended && (h.Kind != Once || started):
 		return "told", "success was reported, but the command did not run to its end"
-	case (h.Code == codeBusy || h.Code == codeUnavailable) && started && !hurt:
+	case (h.Code == codeBusy || h.Code == codeUnavailable || h.skipped()) && started && !hurt:
 		return "told", "it was said that nothing ran, but the command started"
 	case h.Code == -1 && !hurt:
 		return "served", "it neither ran nor gave up"
-	case hurt, h.Code == 0, h.Code == codeBusy, h.Code == overlapCode:
+	case hurt, h.Code == 0, h.Code == codeBusy, h.Code == overlapCode, h.skipped():
 	case h.Code == codeUnavailable && !within(ex.Outages):
 		return "available", "no lock to be had while a majority served"
 	case h.Code == codeLost && !within(ex.Outages) && !within(ex.Pauses):

@@ -19,7 +19,8 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
-// lockPrefix begins the names of all locks, counterPrefix those of the counters that are written under them.
+// lockPrefix begins the names of all locks, counterPrefix those of the counters that are written under them: NUMBER KEY@TOKEN, the latter
+// being the fencing token that the number was written with.
 const (
 	lockPrefix    = "lock/"
 	counterPrefix = "counter/"
@@ -28,32 +29,42 @@ const (
 // Kind is what a contender asks for.
 type Kind string
 
-// The kinds. Once is a run that must not start twice; slots holders fit into a semaphore.
+// The kinds. Once is a run that must not start twice, Period one that must not start again too soon.
 const (
 	Exclusive Kind = "exclusive"
 	Shared    Kind = "shared"
 	Slots     Kind = "slots"
 	Elect     Kind = "elect"
 	Once      Kind = "once"
+	Period    Kind = "period"
+)
 
-	slots = 2
+// slots is how many weights fit into a semaphore, heaviest the greatest weight of a holder.
+const (
+	slots    = 3
+	heaviest = 2
+)
+
+// period is the least time between two runs of Period, and skipCode what those that are not due end with.
+const (
+	period   = 8 * time.Second
+	skipCode = 9
 )
 
 // lockLoad has contenders run commands under a few locks.
 type lockLoad struct {
 	*campaign
-	contenders int
-
-	mu    sync.Mutex
-	holds []Hold
-	marks []Mark
+	contenders, crowd int // those of the crowd contend for the semaphore and for runs of Period
+	mu                sync.Mutex
+	holds             []Hold
+	marks             []Mark
 }
 
 func (l *lockLoad) name() string { return "lock" }
 
 func (l *lockLoad) rows() []string {
 	var all []string
-	for i := range l.contenders {
+	for i := range l.contenders + l.crowd {
 		all = append(all, fmt.Sprintf("lock%d", i+1))
 	}
 	return all
@@ -63,6 +74,7 @@ func (l *lockLoad) rows() []string {
 type Turn struct {
 	Name   string
 	Kind   Kind
+	Weight int  // of Slots
 	Fenced bool // the command counts, in etcd, under the lock's fencing token
 	Manner Manner
 	Work   time.Duration
@@ -70,21 +82,29 @@ type Turn struct {
 	Try    bool          // do not wait
 }
 
+// The locks that the contenders draw from, a letter for each.
+const (
+	mixed   = "aaabsseop"
+	crowded = "nnnp"
+)
+
 // nextTurn draws a turn. Some commands work for longer than the TTL, so that the lock must be kept.
-func nextTurn(rng *rand.Rand, ttl time.Duration) Turn {
+func nextTurn(rng *rand.Rand, ttl time.Duration, letters string) Turn {
 	t := Turn{
 		Manner: pick(rng, Plain, Deaf, Forking),
 		Work:   between(rng, 100*time.Millisecond, 2*time.Second), Pause: between(rng, 0, 700*time.Millisecond), Try: rng.IntN(6) == 0,
 	}
-	switch name := pick(rng, "a", "a", "a", "b", "s", "s", "n", "e", "o"); name {
+	switch name := pick(rng, strings.Split(letters, "")...); name {
 	case "s":
 		t.Name, t.Kind = name, pick(rng, Exclusive, Shared, Shared)
 	case "n":
-		t.Name, t.Kind = name, Slots
+		t.Name, t.Kind, t.Weight = name, Slots, 1+rng.IntN(heaviest)
 	case "e":
 		t.Name, t.Kind = name, Elect
 	case "o":
 		t.Name, t.Kind = name, Once
+	case "p":
+		t.Name, t.Kind = name, Period
 	default:
 		t.Name, t.Kind, t.Fenced = name, Exclusive, rng.IntN(2) == 0
 	}
@@ -103,8 +123,12 @@ func (l *lockLoad) run(ctx context.Context) error {
 	for i, row := range l.rows() {
 		work.Go(func() {
 			rng := rand.New(rand.NewPCG(l.cfg.seed, 200+uint64(i)))
+			letters := mixed
+			if i >= l.contenders {
+				letters = crowded
+			}
 			for n := 1; ; n++ {
-				t := nextTurn(rng, l.cfg.ttl)
+				t := nextTurn(rng, l.cfg.ttl, letters)
 				if !sleep(ctx, t.Pause) {
 					return
 				}
@@ -140,7 +164,7 @@ func (l *lockLoad) turn(t Turn, row, id string) Hold {
 		h.Code, h.Said = -1, err.Error()
 		return h
 	}
-	r := &run{row: row, cmd: cmd}
+	r := &run{row: row, cmd: cmd, fenced: t.Fenced}
 	l.procs.add("lock", r)
 	hung := time.AfterFunc(h.Limit+hangAfter, func() { _ = cmd.Process.Kill() })
 	code := exitCode(cmd.Wait())
@@ -156,7 +180,7 @@ func (l *lockLoad) turn(t Turn, row, id string) Hold {
 func (l *lockLoad) arguments(t Turn, id string) []string {
 	dir := filepath.Join(l.dir, "lock")
 	task := Task{
-		Run: id, Name: t.Name, Kind: t.Kind, Manner: t.Manner, Work: t.Work,
+		Run: id, Name: t.Name, Kind: t.Kind, Weight: t.Weight, Manner: t.Manner, Work: t.Work,
 		Held: filepath.Join(dir, filepath.Base(t.Name)+".held"), Marks: filepath.Join(dir, "marks"),
 	}
 	if l.tool.ctl {
@@ -171,10 +195,12 @@ func (l *lockLoad) arguments(t Turn, id string) []string {
 	case Shared:
 		args = append(args, "--shared")
 	case Slots:
-		args = append(args, "--slots", strconv.Itoa(slots))
+		args = append(args, "--slots", strconv.Itoa(slots), "--weight", strconv.Itoa(t.Weight))
 	case Once:
 		task.ID = strconv.Itoa(int(l.journal.now() / onceEvery))
 		args = append(args, "--once", task.ID)
+	case Period:
+		args = append(args, "--at-most-every", period.String(), "--skip-code", strconv.Itoa(skipCode))
 	}
 	switch {
 	case l.tool.ctl:
@@ -211,6 +237,9 @@ func (l *lockLoad) check(ctx context.Context) []Violation {
 	}
 	l.draw()
 	found := CheckLocks(l.holds, l.marks, Excuses{Outages: l.journal.outages, Pauses: l.journal.pauses})
+	history, through := l.truth.all()
+	found = append(found, CheckFences(l.marks, history, through, l.journal.began)...)
+	found = append(found, CheckPeriods(l.holds, l.marks, history, through, l.journal.began)...)
 	final, err := l.counters(ctx)
 	if err != nil {
 		return append(found, Violation{Workload: "lock", Rule: "checked", Text: err.Error()})
@@ -231,7 +260,8 @@ func (l *lockLoad) counters(ctx context.Context) (map[string]int64, error) {
 	}
 	final := map[string]int64{}
 	for _, kv := range resp.Kvs {
-		if final[strings.TrimPrefix(string(kv.Key), counterPrefix)], err = strconv.ParseInt(string(kv.Value), 10, 64); err != nil {
+		number, _, _ := strings.Cut(string(kv.Value), " ")
+		if final[strings.TrimPrefix(string(kv.Key), counterPrefix)], err = strconv.ParseInt(number, 10, 64); err != nil {
 			return nil, err
 		}
 	}
@@ -275,7 +305,7 @@ func (l *lockLoad) summary() string {
 	}
 	slices.Sort(sorted)
 	starts := map[Kind]int{}
-	all, wrote := 0, 0
+	all, wrote, refused := 0, 0, 0
 	for _, m := range l.marks {
 		switch m.What {
 		case "start":
@@ -283,10 +313,12 @@ func (l *lockLoad) summary() string {
 			starts[m.Kind]++
 		case "wrote":
 			wrote++
+		case "lost":
+			refused++
 		}
 	}
-	s := fmt.Sprintf("lock: %d runs, %d commands started (%d exclusive, %d shared, %d slots, %d elected, %d once), %d fenced writes; exit codes",
-		len(l.holds), all, starts[Exclusive], starts[Shared], starts[Slots], starts[Elect], starts[Once], wrote)
+	s := fmt.Sprintf("lock: %d runs, %d commands started (%d exclusive, %d shared, %d slots, %d elected, %d once, %d period), %d fenced writes, %d refused as the lock was lost; exit codes",
+		len(l.holds), all, starts[Exclusive], starts[Shared], starts[Slots], starts[Elect], starts[Once], starts[Period], wrote, refused)
 	for _, c := range sorted {
 		s += fmt.Sprintf(" %d: %d", c, codes[c])
 	}

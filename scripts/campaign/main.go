@@ -9,6 +9,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -24,16 +25,20 @@ import (
 )
 
 func main() {
-	if code, was := lab.RunIfMember(); was {
-		os.Exit(code)
-	}
-	if code, was := runIfHolder(); was {
-		os.Exit(code)
-	}
-	if code, was := runIfCoprocess(); was {
+	if code, was := runIfOther(); was {
 		os.Exit(code)
 	}
 	os.Exit(command(os.Args[1:]))
+}
+
+// runIfOther runs this process as what a campaign started it for, if it is not the campaign itself.
+func runIfOther() (code int, was bool) {
+	for _, run := range []func() (int, bool){lab.RunIfMember, runIfHolder, runIfCoprocess} {
+		if code, was = run(); was {
+			break
+		}
+	}
+	return code, was
 }
 
 // The exit codes.
@@ -55,14 +60,14 @@ func command(args []string) int {
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer cancel()
 	v, err := once(ctx, cfg)
-	if err == nil && len(v.violations) > 0 && cfg.shrink > 0 {
+	if err == nil && v.breaks(cfg.breaks) && cfg.shrink > 0 {
 		err = shrink(ctx, cfg, v)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "campaign:", err)
 		return exitFailed
 	}
-	if len(v.violations) > 0 {
+	if v.breaks(cfg.breaks) {
 		return exitBroken
 	}
 	return exitKept
@@ -85,7 +90,8 @@ func once(ctx context.Context, cfg config) (verdict, error) {
 	return v, err
 }
 
-// shrink runs parts of a plan that broke a promise, and says which is the smallest that broke the same one again.
+// shrink runs parts of a plan that broke a promise, and says which is the smallest that broke the same one again: the one that is asked
+// for, or else the first.
 func shrink(ctx context.Context, cfg config, v verdict) error {
 	before := cfg.only
 	if before == nil {
@@ -94,6 +100,7 @@ func shrink(ctx context.Context, cfg config, v verdict) error {
 			before[i] = i
 		}
 	}
+	promise := cmp.Or(cfg.breaks, v.violations[0].name())
 	var failed error
 	least := Shrink(len(before), cfg.shrink, func(some []int) bool {
 		if failed != nil || ctx.Err() != nil {
@@ -106,14 +113,17 @@ func shrink(ctx context.Context, cfg config, v verdict) error {
 		fmt.Printf("\n%d of %d faults: ", len(some), len(v.plan))
 		var again verdict
 		again, failed = once(ctx, cfg)
-		return v.repeated(again)
+		return again.breaks(promise)
 	})
-	fmt.Printf("\nthe smallest part that broke the same promise again has %d of %d faults:\n", len(least), len(v.plan))
+	fmt.Printf("\nthe smallest part that broke %s again has %d of %d faults:\n", promise, len(least), len(v.plan))
 	for i, n := range least {
 		least[i] = before[n]
 		fmt.Printf("  %8.3fs  %s\n", v.plan[before[n]].At.Seconds(), v.plan[before[n]])
 	}
 	fmt.Printf("run it again with --seed %d --duration %v --only %s\n", cfg.seed, cfg.duration, formatOnly(least))
+	if cfg.save != "" {
+		failed = errors.Join(failed, os.WriteFile(cfg.save, []byte(cfg.schedule(promise, part(v.plan, least)).String()), 0o600))
+	}
 	return errors.Join(failed, ctx.Err())
 }
 
@@ -132,8 +142,21 @@ func parse(args []string) (config, error) {
 	fs.BoolVar(&cfg.keep, "keep", false, "keep the directory with the logs")
 	only := fs.String("only", "", "carry out only these faults of the plan, by number: 3,17")
 	fs.IntVar(&cfg.shrink, "shrink", 0, "spend up to this many more runs on finding fewer faults that break the same promise")
+	fs.StringVar(&cfg.save, "save", "", "with --shrink: write what is left to this `file`, for --replay")
+	fs.StringVar(&cfg.breaks, "breaks", "", "the only `promise` that counts, such as lock/fenced (default: all)")
+	schedule := fs.String("replay", "", "carry out the faults of this `file`, with the arguments in it; those beside it count more")
 	if err := fs.Parse(args); err != nil {
 		return cfg, err
+	}
+	if *schedule != "" {
+		kept, err := readSchedule(*schedule)
+		if err != nil {
+			return cfg, err
+		}
+		cfg.plan = kept.plan
+		if err := fs.Parse(slices.Concat(kept.args, []string{"--breaks", kept.breaks}, args)); err != nil {
+			return cfg, err
+		}
 	}
 	if fs.NArg() > 0 {
 		return cfg, fmt.Errorf("unexpected argument %q", fs.Arg(0))

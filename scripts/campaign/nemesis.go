@@ -230,9 +230,20 @@ func (n *nemesis) hurtProcess(f Fault) (effect, error) {
 		pids = tree(r.cmd.Process.Pid)
 		e.rows[1] = "all its processes"
 	}
-	e.undo = func() error { return signalAll(pids, syscall.SIGCONT) }
+	e.undo = func() error {
+		if f.Class == Freeze {
+			// A machine that goes on may do so in any order. This one is the worst: a command works that nobody watches over.
+			first := signalAll(commandsOf(pids, n.tool.path), syscall.SIGCONT)
+			time.Sleep(thawGap)
+			return errors.Join(first, signalAll(pids, syscall.SIGCONT))
+		}
+		return signalAll(pids, syscall.SIGCONT)
+	}
 	return e, signalAll(pids, syscall.SIGSTOP)
 }
+
+// thawGap is how long a command that was frozen works before etcdx goes on.
+const thawGap = 1500 * time.Millisecond
 
 // signalAll signals processes, some of which may have ended.
 func signalAll(pids []int, sig syscall.Signal) error {

@@ -31,6 +31,8 @@ type procs struct {
 type run struct {
 	row string // on the chart
 	cmd *exec.Cmd
+	// fenced is set for a command that writes in etcd while it holds a lock.
+	fenced bool
 	// hurt is set when a fault hit one of its processes; guarded by procs.mu.
 	hurt []Class
 }
@@ -58,7 +60,7 @@ func (p *procs) choose(workload, path string, number int, class Class) (pid int,
 		pid int
 		run *run
 	}
-	var all, busy []candidate // busy: those of runs that have a command at work
+	var all, busy, writing []candidate // busy: those of runs that have a command at work; writing: a fenced one
 	for _, r := range p.runs[workload] {
 		var own []candidate
 		atWork := false
@@ -75,9 +77,15 @@ func (p *procs) choose(workload, path string, number int, class Class) (pid int,
 		if atWork {
 			busy = append(busy, own...)
 		}
+		if atWork && r.fenced {
+			writing = append(writing, own...)
+		}
 	}
-	if number%4 != 0 && len(busy) > 0 {
-		all = busy // more is at stake
+	switch { // where more is at stake
+	case class == Freeze && number%4 != 0 && len(writing) > 0:
+		all = writing
+	case number%4 != 0 && len(busy) > 0:
+		all = busy
 	}
 	if len(all) == 0 {
 		return 0, nil
@@ -85,6 +93,17 @@ func (p *procs) choose(workload, path string, number int, class Class) (pid int,
 	c := all[number%len(all)]
 	c.run.hurt = append(c.run.hurt, class)
 	return c.pid, c.run
+}
+
+// commandsOf returns those of a tree of processes, parents first, that are not the tool, and all below them.
+func commandsOf(pids []int, path string) []int {
+	var all []int
+	for _, pid := range pids {
+		if exe, err := os.Readlink(procFile(pid, "exe")); err == nil && exe != path && !slices.Contains(all, pid) {
+			all = append(all, tree(pid)...)
+		}
+	}
+	return all
 }
 
 func procFile(pid int, name string) string { return filepath.Join("/proc", strconv.Itoa(pid), name) }

@@ -56,7 +56,7 @@ func (c *campaign) reportViolations(b *strings.Builder, all []Violation) {
 	spans := c.journal.allSpans()
 	seen := map[string]int{}
 	for _, v := range all {
-		rule := v.Workload + "/" + v.Rule
+		rule := v.name()
 		if seen[rule]++; seen[rule] > shownEach {
 			continue
 		}

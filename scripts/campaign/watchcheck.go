@@ -16,8 +16,10 @@ type WatchRun struct {
 	// Before and After are the positions that the checkpoint had when the run began and had ended; 0: there was none.
 	Before, After int64
 	Entries       []Entry
-	Code          int
-	Hurt          []Class
+	// Each is set when every event went to a handler by itself: nothing told it where a resync began and ended.
+	Each bool
+	Code int
+	Hurt []Class
 	// Asked is set for a run that was asked to end when it had sent everything.
 	Asked bool
 	Said  string
@@ -96,6 +98,9 @@ func (c *watchCheck) entries() {
 	left := c.run.Entries
 	for len(left) > 0 {
 		switch {
+		case c.run.Each && left[0].Sync:
+			apply(c.state, []Change{left[0].Change})
+			left = left[1:]
 		case left[0].Type == "sync_begin":
 			left = c.resync(left)
 		case left[0].Sync || left[0].Type == "sync_end":
@@ -153,8 +158,12 @@ func sameChanges(a, b []Change) bool {
 	})
 }
 
-// skipped reports revisions between from and to that have events which were not sent.
+// skipped reports revisions between from and to that have events which were not sent. Where nobody says what a resync covered, the state in
+// the end has to do, but for what was sent.
 func (c *watchCheck) skipped(rule string, from, to int64) {
+	if c.run.Each && rule != "saved" {
+		return
+	}
 	lost := 0
 	first := int64(0)
 	for rev := from; rev <= to; rev++ {

@@ -58,6 +58,11 @@ func asked(before, after int64, parts ...[]Entry) WatchRun {
 	return r
 }
 
+func each(r WatchRun) WatchRun {
+	r.Each = true
+	return r
+}
+
 func TestCheckWatch(t *testing.T) {
 	swap := []Entry{{Type: "put", Change: put("w/c", "1"), Rev: 5}, {Type: "put", Change: put("w/a", "2"), Rev: 5}}
 	for _, tc := range []struct {
@@ -103,6 +108,10 @@ func TestCheckWatch(t *testing.T) {
 		{name: "event in the middle of a resync", runs: []WatchRun{
 			asked(0, 7, append(resync(0, 3, put("w/a", "1"), put("w/b", "1"))[:3], append(from(5, 5)[:1], resync(0, 3)[1])...), from(5, 7)),
 		}, want: []string{"ordered"}},
+		{name: "event by event, with a resync", runs: []WatchRun{each(killed(1, 3, from(2, 3))), each(asked(3, 7, resync(3, 6, del("w/b"), put("w/a", "2"), put("w/c", "1"))[1:4], from(7, 7)))}},
+		{name: "event by event, and one was lost", runs: []WatchRun{each(asked(1, 7, from(2, 5), from(7, 7)))}, want: []string{"state"}},
+		{name: "event by event, last position not saved", runs: []WatchRun{each(asked(1, 6, from(2, 7)))}, want: []string{"saved"}},
+		{name: "event by event, what was saved comes again", runs: []WatchRun{each(killed(1, 3, from(2, 3))), each(asked(3, 7, from(3, 7)))}, want: []string{"unique"}},
 		{name: "last event not sent", runs: []WatchRun{asked(1, 6, from(2, 6))}, want: []string{"delivered", "state"}},
 		{name: "last position not saved", runs: []WatchRun{asked(1, 6, from(2, 7))}, want: []string{"saved"}},
 	} {

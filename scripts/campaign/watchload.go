@@ -21,17 +21,18 @@ import (
 	"github.com/etcdx/etcdx/pkg/conn"
 )
 
-// The prefixes that are watched: one that always changes, and one that rarely does, whose watch must keep up with
-// compactions without events.
+// The prefixes that are watched: one that always changes, one that does now and then, as a process for each event can follow, and one that
+// rarely does, whose watch must keep up with compactions without events.
 const (
 	busyPrefix = "watch/busy/"
+	somePrefix = "watch/some/"
 	idlePrefix = "watch/idle/"
 )
 
 // watchLoad changes keys and watches them with the tool, which it starts again whenever it ends.
 type watchLoad struct {
 	*campaign
-	watchers, writers int
+	writers int
 
 	mu   sync.Mutex
 	runs map[string][]WatchRun // by row
@@ -41,7 +42,7 @@ func (l *watchLoad) name() string { return "watch" }
 
 func (l *watchLoad) rows() []string {
 	var all []string
-	for i := range l.watchers {
+	for i := range l.handled() {
 		all = append(all, fmt.Sprintf("watch%d", i+1))
 	}
 	return all
@@ -58,13 +59,10 @@ func (l *watchLoad) run(ctx context.Context) error {
 	for i := range l.writers {
 		work.Go(func() { l.write(ctx, cluster, rand.New(rand.NewPCG(l.cfg.seed, 300+uint64(i)))) })
 	}
-	errs := make([]error, l.watchers)
-	for i, row := range l.rows() {
-		prefix := busyPrefix
-		if i%2 == 1 {
-			prefix = idlePrefix
-		}
-		w := &watcher{load: l, row: row, prefix: prefix, coprocess: i == 2 && !l.tool.ctl, dir: filepath.Join(l.dir, row), rng: rand.New(rand.NewPCG(l.cfg.seed, 400+uint64(i)))}
+	rows := l.rows()
+	errs := make([]error, len(rows))
+	for i, h := range l.handled() {
+		w := &watcher{load: l, row: rows[i], handled: h, dir: filepath.Join(l.dir, rows[i]), rng: rand.New(rand.NewPCG(l.cfg.seed, 400+uint64(i)))}
 		work.Go(func() { errs[i] = w.run(ctx) })
 	}
 	work.Wait()
@@ -80,8 +78,11 @@ func (l *watchLoad) run(ctx context.Context) error {
 func (l *watchLoad) write(ctx context.Context, cluster *conn.Cluster, rng *rand.Rand) {
 	for n := 0; sleep(ctx, time.Duration(rng.Int64N(int64(150*time.Millisecond)))); n++ {
 		prefix := busyPrefix
-		if rng.IntN(60) == 0 {
+		switch rng.IntN(60) {
+		case 0:
 			prefix = idlePrefix
+		case 1, 2, 3, 4:
+			prefix = somePrefix
 		}
 		value := strconv.Itoa(n)
 		if rng.IntN(20) == 0 {
@@ -123,14 +124,14 @@ func transaction(rng *rand.Rand, key func() string, value string) []clientv3.Op 
 
 // watcher keeps one watch going.
 type watcher struct {
-	load        *watchLoad
-	row, prefix string
-	coprocess   bool // the events go to a handler of its own, not to standard output
-	dir         string
-	rng         *rand.Rand
-	n           int
-	position    int64 // etcdctl's: the last revision that it printed
-	forgotten   bool  // etcdctl's position was compacted: it starts from now
+	handled
+	load      *watchLoad
+	row       string
+	dir       string
+	rng       *rand.Rand
+	n         int
+	position  int64 // etcdctl's: the last revision that it printed
+	forgotten bool  // etcdctl's position was compacted: it starts from now
 }
 
 // run starts the tool again and again until ctx ends and everything was sent, and then ends it.
@@ -161,7 +162,7 @@ func (w *watcher) run(ctx context.Context) error {
 func (w *watcher) once(ctx context.Context) (WatchRun, error) {
 	w.n++
 	j := w.load.journal
-	r := WatchRun{Row: w.row, Prefix: w.prefix, From: j.now()}
+	r := WatchRun{Row: w.row, Prefix: w.prefix, Each: w.by == eachEvent, From: j.now()}
 	var err error
 	if r.Before, err = w.checkpoint(); err != nil {
 		return r, err
@@ -183,6 +184,7 @@ func (w *watcher) once(ctx context.Context) (WatchRun, error) {
 	defer stderr.Close()
 	cmd := w.load.tool.command(args...)
 	cmd.Stdout, cmd.Stderr = stdout, stderr
+	cmd.Env = append(slices.Clone(cmd.Env), logVar+"="+log)
 	if err := cmd.Start(); err != nil {
 		return r, err
 	}
@@ -226,23 +228,6 @@ func (w *watcher) finish(r WatchRun, log string) (WatchRun, error) {
 }
 
 func (w *watcher) file() string { return filepath.Join(w.dir, "position.checkpoint") }
-
-// arguments make the tool write what it sees to log.
-func (w *watcher) arguments(log string) ([]string, error) {
-	args := []string{"watch", "--prefix", w.prefix}
-	switch {
-	case w.coprocess:
-		self, err := os.Executable()
-		return append(args, "--checkpoint", w.file(), "--coprocess", "--", self, coprocessWord, log), err
-	case !w.load.tool.ctl:
-		return append(args, "--checkpoint", w.file(), "-w", "jsonl"), nil
-	}
-	args = append(args, "-w", "json")
-	if !w.forgotten {
-		args = append(args, "--rev", strconv.FormatInt(w.position+1, 10))
-	}
-	return args, nil
-}
 
 // checkpoint returns the position that the next run starts from. For etcdctl, a script would remember what was printed last.
 func (w *watcher) checkpoint() (int64, error) {

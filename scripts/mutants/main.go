@@ -30,6 +30,7 @@ func main() {
 	flag.BoolVar(&o.list, "list", false, "say what there is, and run nothing")
 	only := flag.String("only", "", "run those whose names match this `expression`")
 	flag.IntVar(&o.tries, "tries", 3, "runs of the campaign, each with another seed, before a change counts as not found")
+	flag.StringVar(&o.logs, "logs", "", "keep what the campaign says about each in this `directory`")
 	flag.Parse()
 	var err error
 	if o.only, err = regexp.Compile(*only); err == nil {
@@ -47,6 +48,7 @@ type options struct {
 	campaign, list bool
 	only           *regexp.Regexp
 	tries          int
+	logs           string
 }
 
 func (o options) run(ctx context.Context) error {
@@ -59,7 +61,7 @@ func (o options) run(ctx context.Context) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	w := workshop{root: root, dir: dir, tries: o.tries}
+	w := workshop{root: root, dir: dir, tries: o.tries, logs: o.logs}
 	if o.campaign && !o.list {
 		if err := w.build(ctx, "campaign", "", "./scripts/campaign"); err != nil {
 			return err
@@ -95,6 +97,7 @@ func (o options) run(ctx context.Context) error {
 type workshop struct {
 	root, dir string
 	tries     int
+	logs      string
 }
 
 // overlay writes the changed file, and the list that puts it in the place of the original one.
@@ -148,7 +151,7 @@ func (w workshop) try(ctx context.Context, m mutant) (found bool, how string, er
 	}
 	for i := range w.tries {
 		args := append(strings.Fields(m.Campaign), "--tool", filepath.Join(w.dir, m.Name), "--seed", fmt.Sprint(m.Seed+i))
-		if found, how, err = w.run(ctx, args); found || err != nil {
+		if found, how, err = w.run(ctx, m, args); found || err != nil {
 			break
 		}
 	}
@@ -182,8 +185,9 @@ func (w workshop) test(ctx context.Context, m mutant, list string) (found bool, 
 	return true, "`" + string(all[len(all)-1][1]) + "`", nil
 }
 
-// run runs the campaign on the changed program.
-func (w workshop) run(ctx context.Context, args []string) (found bool, how string, err error) {
+// run runs the campaign on the changed program. It is no find if only other promises than the one that the protection is for are seen broken.
+func (w workshop) run(ctx context.Context, m mutant, args []string) (found bool, how string, err error) {
+	began := time.Now()
 	out, err := w.command(ctx, filepath.Join(w.dir, "campaign"), args...).CombinedOutput()
 	exit, _ := errors.AsType[*exec.ExitError](err)
 	said := verdict.FindSubmatch(out)
@@ -191,7 +195,12 @@ func (w workshop) run(ctx context.Context, args []string) (found bool, how strin
 		return false, "", fmt.Errorf("campaign %s: %w: %s", strings.Join(args, " "), err, out)
 	}
 	seed := args[len(args)-1]
-	return err != nil, fmt.Sprintf("seed %s: %s", seed, said[1]), nil
+	if w.logs != "" {
+		if err := os.WriteFile(filepath.Join(w.logs, m.Name+"-"+seed+".log"), out, 0o600); err != nil {
+			return false, "", err
+		}
+	}
+	return bytes.Contains(said[1], []byte(m.Rule)), fmt.Sprintf("seed %s, %.0f s: %s", seed, time.Since(began).Seconds(), said[1]), nil
 }
 
 func moduleRoot() (string, error) {
