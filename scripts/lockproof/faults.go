@@ -20,7 +20,7 @@ type fault struct {
 	// rest is the time between two faults, so that somebody gets the lock: it depends on what is left of the last one.
 	rest  time.Duration
 	alone bool // breaks the machine, so no other class runs meanwhile
-	long  int  // one command in so many works for some seconds; 0: in 25
+	long  int  // one command in so many works for some seconds, unless the command line says otherwise; 0: in 25
 	do    func(context.Context, *class)
 }
 

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -47,7 +46,7 @@ func job(args []string) int {
 		count(dir, key, token)
 	}
 	long, _ := strconv.Atoi(os.Getenv(longVariable))
-	if rand.IntN(cmp.Or(long, 25)) == 0 {
+	if rand.IntN(max(long, 1)) == 0 {
 		note(dir, "LONG")
 		time.Sleep(time.Duration(2+rand.IntN(5)) * time.Second) // long enough for a lease to end meanwhile
 	} else {

@@ -26,6 +26,7 @@ import (
 type options struct {
 	bin, tool string
 	each      int
+	long      int
 	longest   limits
 	ttl       int
 	only      string
@@ -51,6 +52,7 @@ func main() {
 	flag.StringVar(&o.bin, "bin", "etcdx", "program to test")
 	flag.StringVar(&o.tool, "tool", "etcdx", "what it is: etcdx or etcdctl")
 	flag.IntVar(&o.each, "each", 250, "acquisitions for each class of faults")
+	flag.IntVar(&o.long, "long", 0, "let one command in so many work for some seconds; 0: one in 25, or as the class says")
 	o.longest = limits{every: time.Minute}
 	flag.Var(&o.longest, "longest", "time limit for each class; CLASS=TIME, after a comma, is for that class alone")
 	flag.IntVar(&o.ttl, "ttl", 3, "time to live of the leases, in seconds")

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
 
 	"github.com/etcdx/etcdx/pkg/lab"
 )
@@ -50,7 +52,7 @@ func runClass(ctx context.Context, o options, f fault) (r result, err error) {
 		return result{}, err
 	}
 	defer func() { _ = cluster.Close() }()
-	client, err := clientv3.New(clientv3.Config{Endpoints: cluster.Endpoints()})
+	client, err := clientv3.New(clientv3.Config{Endpoints: cluster.Endpoints(), Logger: zap.NewNop()})
 	if err != nil {
 		return result{}, err
 	}
@@ -94,7 +96,7 @@ func (c *class) contend(ctx context.Context, f fault) {
 			args = append(args[:2:2], "-v", "proof")
 		}
 		cmd := exec.Command(c.o.bin, append(args, "--", self, "job", c.dir)...)
-		cmd.Env = append(os.Environ(), "ETCDCTL_ENDPOINTS="+strings.Join(c.cluster.Endpoints(), ","), "XDG_STATE_HOME="+c.dir, longVariable+"="+strconv.Itoa(f.long))
+		cmd.Env = append(os.Environ(), "ETCDCTL_ENDPOINTS="+strings.Join(c.cluster.Endpoints(), ","), "XDG_STATE_HOME="+c.dir, longVariable+"="+strconv.Itoa(cmp.Or(c.o.long, f.long, 25)))
 		cmd.Stderr = c.said
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 		if cmd.Start() != nil {
