@@ -142,7 +142,7 @@ func (c *campaign) addLoads() error {
 			case c.tool.ctl:
 				l.execs, l.conns = 4, 0
 			case len(c.cfg.workloads) == 1:
-				l.conns, l.pause = 10, 15*time.Millisecond // the machine is theirs
+				l.conns, l.keys, l.pause = 10, 12, 15*time.Millisecond // the machine is theirs
 			}
 			c.load = append(c.load, l)
 		case "lock":

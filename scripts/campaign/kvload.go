@@ -67,7 +67,7 @@ func (l *kvLoad) run(ctx context.Context) error {
 			if i < l.execs {
 				l.drive(ctx, NewScript(l.cfg.seed, i, row, l.keys, verbs...), execCaller{l.tool}, execPause)
 			} else {
-				l.drive(ctx, NewScript(l.cfg.seed, i, row, l.keys, Get, Get, Put, Put, Del, CAS), connCaller{cluster, l.tool.timeout}, l.pause)
+				l.drive(ctx, NewScript(l.cfg.seed, i, row, l.keys, Get, Put, Put, Del, CAS, CAS, CAS), connCaller{cluster, l.tool.timeout}, l.pause)
 			}
 		})
 	}
