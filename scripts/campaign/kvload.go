@@ -122,7 +122,7 @@ func (l *kvLoad) check(ctx context.Context) []Violation {
 		l.calls = append(l.calls, c)
 	}
 	found := CheckLinearizable(l.calls)
-	return append(found, CheckEndings(l.calls, Bounds{Longest: l.tool.timeout + slack, Outages: l.journal.outages})...)
+	return append(found, CheckEndings(l.calls, Bounds{Longest: l.tool.timeout + slack, Outages: l.journal.outages, Pace: l.journal.pace})...)
 }
 
 // slack is how much longer than promised something may take on a busy machine.
