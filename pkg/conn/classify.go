@@ -99,6 +99,9 @@ func judgeAnswer(err error) (v verdict, why Reason, ok bool) {
 			return elsewhere, NoLeader, true
 		case strings.Contains(desc, "waiting for the applied index took too long"):
 			return elsewhere, NoQuorum, true // missing from rpctypes' table (3.7.3)
+		case fromServer(err) == codes.Unknown && (desc == context.DeadlineExceeded.Error() || desc == context.Canceled.Error()):
+			// The call's deadline ended at the server first, whose handler returned its context's error as it was (seen with 3.5.7).
+			return elsewhere, NoQuorum, true
 		}
 		return 0, "", false
 	}
@@ -119,6 +122,14 @@ func judgeAnswer(err error) (v verdict, why Reason, ok bool) {
 		return elsewhere, BadLogin, true
 	}
 	return final, Other, true
+}
+
+// fromServer returns the code of an error that came as a status; OK for every other one.
+func fromServer(err error) codes.Code {
+	if s, ok := status.FromError(err); ok {
+		return s.Code()
+	}
+	return codes.OK
 }
 
 func is(err, target error) bool { return errors.Is(err, target) }

@@ -142,7 +142,7 @@ func (c *campaign) addLoads() error {
 			case c.tool.ctl:
 				l.execs, l.conns = 4, 0
 			case len(c.cfg.workloads) == 1:
-				l.conns, l.pause = 10, 15*time.Millisecond // the machine is theirs
+				l.conns, l.keys, l.pause = 10, 12, 15*time.Millisecond // the machine is theirs
 			}
 			c.load = append(c.load, l)
 		case "lock":
@@ -194,8 +194,9 @@ func (c *campaign) run(ctx context.Context) (verdict, error) {
 	go func() { defer close(witnessed); c.witness(watching) }()
 	sampling, stopSampling := context.WithCancel(ctx)
 	defer stopSampling()
-	sampled := make(chan struct{})
-	go func() { defer close(sampled); c.sample(sampling) }()
+	var looking sync.WaitGroup
+	looking.Go(func() { c.sample(sampling) })
+	looking.Go(func() { c.pace(sampling) })
 	errs := make([]error, len(c.load))
 	var work sync.WaitGroup
 	working, stop := context.WithTimeout(ctx, c.cfg.duration)
@@ -208,7 +209,7 @@ func (c *campaign) run(ctx context.Context) (verdict, error) {
 	errs = append(errs, c.recover(ctx))
 	work.Wait()
 	stopSampling()
-	<-sampled
+	looking.Wait()
 	err := errors.Join(errs...)
 	if err == nil {
 		judging, cancel := context.WithTimeout(ctx, checkTimeout)

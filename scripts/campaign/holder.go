@@ -137,11 +137,11 @@ func (t Task) hold() (held []*os.File, err error) {
 		files, weight = files[1:], t.Weight
 	}
 	for _, name := range files {
-		file, openErr := os.OpenFile(name, os.O_CREATE|os.O_RDWR, 0o600)
-		if openErr != nil {
-			return nil, openErr
+		file, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR, 0o600)
+		if err != nil {
+			return nil, err
 		}
-		if err = syscall.Flock(int(file.Fd()), how|syscall.LOCK_NB); err != nil {
+		if syscall.Flock(int(file.Fd()), how|syscall.LOCK_NB) != nil {
 			_ = file.Close()
 			continue
 		}
@@ -149,7 +149,7 @@ func (t Task) hold() (held []*os.File, err error) {
 			return held, nil
 		}
 	}
-	return nil, fmt.Errorf("%d of %d: %w", len(held), weight, err)
+	return nil, fmt.Errorf("another command holds the lock: %d of %d files could be had", len(held), weight)
 }
 
 // count adds one to a counter in etcd: read it, and write what follows, under the lock's fencing token. Whoever has lost the lock can do

@@ -18,6 +18,7 @@ type journal struct {
 	outages []Window
 	pauses  []Window // when a member hung
 	silent  time.Duration
+	pace    Pace
 }
 
 func newJournal() *journal { return &journal{began: time.Now(), counts: map[Class]int{}} }
@@ -67,6 +68,13 @@ func (j *journal) pause(from, to time.Duration) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.pauses = append(j.pauses, Window{from, to + recovery})
+}
+
+// paced notes how long a run took that needs no cluster.
+func (j *journal) paced(w Window) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.pace = append(j.pace, w)
 }
 
 // silence adds to the time in which the witness got no answer from any member.

@@ -149,6 +149,8 @@ type Bounds struct {
 	Longest time.Duration
 	// Outages are when the whole cluster was out of reach.
 	Outages []Window
+	// Pace is how late the machine was.
+	Pace Pace
 }
 
 // CheckEndings says which calls took too long, left their caller without a word on the outcome, or failed while a majority served.
@@ -164,7 +166,7 @@ func CheckEndings(calls []Call, b Bounds) []Violation {
 			continue // nobody can repeat another's transaction, nor tell who changed a key that others change too
 		case c.Ending != Done && !excused:
 			v.Rule = "available"
-		case c.To-c.From > b.Longest:
+		case c.To-c.From > b.Longest+b.Pace.late(c.From, c.To):
 			v.Rule = "bounded"
 		default:
 			continue

@@ -76,7 +76,7 @@ func TestExplainNamesTheFirstInstant(t *testing.T) {
 }
 
 func TestCheckEndings(t *testing.T) {
-	b := Bounds{Longest: 50 * time.Millisecond, Outages: []Window{{100 * time.Millisecond, 200 * time.Millisecond}}}
+	b := Bounds{Longest: 50 * time.Millisecond, Outages: []Window{{100 * time.Millisecond, 200 * time.Millisecond}}, Pace: Pace{{300 * time.Millisecond, 305 * time.Millisecond}}}
 	for _, tc := range []struct {
 		name string
 		call Call
@@ -91,6 +91,8 @@ func TestCheckEndings(t *testing.T) {
 		{"unknown in an outage", at(Call{Verb: Put, Ending: Unknown}, 190, 210), ""},
 		{"says nothing about the outcome", at(Call{Verb: Put, Ending: Untold}, 110, 120), "/told"},
 		{"takes too long", at(Call{Verb: Put}, 0, 60), "/bounded"},
+		{"takes as long as the machine does", at(Call{Verb: Put}, 290, 360), ""},
+		{"takes longer than the machine does", at(Call{Verb: Put}, 290, 361), "/bounded"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			got := ""

@@ -67,7 +67,7 @@ func (l *kvLoad) run(ctx context.Context) error {
 			if i < l.execs {
 				l.drive(ctx, NewScript(l.cfg.seed, i, row, l.keys, verbs...), execCaller{l.tool}, execPause)
 			} else {
-				l.drive(ctx, NewScript(l.cfg.seed, i, row, l.keys, Get, Get, Put, Put, Del, CAS), connCaller{cluster, l.tool.timeout}, l.pause)
+				l.drive(ctx, NewScript(l.cfg.seed, i, row, l.keys, Get, Put, Put, Del, CAS, CAS, CAS), connCaller{cluster, l.tool.timeout}, l.pause)
 			}
 		})
 	}
@@ -122,7 +122,7 @@ func (l *kvLoad) check(ctx context.Context) []Violation {
 		l.calls = append(l.calls, c)
 	}
 	found := CheckLinearizable(l.calls)
-	return append(found, CheckEndings(l.calls, Bounds{Longest: l.tool.timeout + slack, Outages: l.journal.outages})...)
+	return append(found, CheckEndings(l.calls, Bounds{Longest: l.tool.timeout + slack, Outages: l.journal.outages, Pace: l.journal.pace})...)
 }
 
 // slack is how much longer than promised something may take on a busy machine.

@@ -42,6 +42,8 @@ type Excuses struct {
 	Outages []Window
 	// Pauses are when a member hung: a leader that comes back revokes leases that were renewed elsewhere meanwhile.
 	Pauses []Window
+	// Pace is how late the machine was.
+	Pace Pace
 }
 
 // CheckLocks judges what the commands wrote, in the order in which they wrote it, and how the tool ended.
@@ -184,7 +186,7 @@ func judgeHold(h Hold, started, ended bool, ex Excuses) (rule, why string) {
 	case h.Code != codeUnavailable && h.Code != codeLost:
 		return "told", "an exit code that tells nothing"
 	}
-	if !hurt && h.To-h.From > h.Limit {
+	if !hurt && h.To-h.From > h.Limit+ex.Pace.late(h.From, h.To) {
 		return "bounded", fmt.Sprintf("it took longer than %v", h.Limit)
 	}
 	return "", ""

@@ -83,6 +83,10 @@ func TestCheckLocks(t *testing.T) {
 			name: "two runs for one ID", holds: []Hold{hold("a", 0), hold("b", 0)},
 			marks: slices.Concat(of(Once, "1", whole("a", 3)), of(Once, "1", whole("b", 5))), want: []string{"once"},
 		},
+		{
+			name: "as late as the machine", holds: []Hold{{Run: "a", Name: "n", To: 11 * s, Limit: 10 * s}}, marks: whole("a", 3),
+			ex: Excuses{Pace: Pace{{s, s + s/3}}},
+		},
 		{name: "too late", holds: []Hold{{Run: "a", Name: "n", To: 11 * s, Limit: 10 * s}}, marks: whole("a", 3), want: []string{"bounded"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

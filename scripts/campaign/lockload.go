@@ -236,7 +236,7 @@ func (l *lockLoad) check(ctx context.Context) []Violation {
 		l.marks = append(l.marks, m)
 	}
 	l.draw()
-	found := CheckLocks(l.holds, l.marks, Excuses{Outages: l.journal.outages, Pauses: l.journal.pauses})
+	found := CheckLocks(l.holds, l.marks, Excuses{Outages: l.journal.outages, Pauses: l.journal.pauses, Pace: l.journal.pace})
 	history, through := l.truth.all()
 	found = append(found, CheckFences(l.marks, history, through, l.journal.began)...)
 	found = append(found, CheckPeriods(l.holds, l.marks, history, through, l.journal.began)...)

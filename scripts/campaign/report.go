@@ -26,6 +26,7 @@ func (c *campaign) report(v verdict) string {
 		}
 	}
 	fmt.Fprintf(&b, "; %d applied of %d planned; no member served for %v\n", total, len(v.plan), c.journal.silent.Round(100*time.Millisecond))
+	fmt.Fprintf(&b, "the machine: etcdx version took up to %v\n", (c.journal.pace.late(0, c.cfg.duration) / starts).Round(10*time.Millisecond))
 	for _, l := range c.load {
 		b.WriteString(l.summary() + "\n")
 	}

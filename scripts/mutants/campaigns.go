@@ -59,12 +59,12 @@ func otherCampaigns() []mutant {
 		{
 			Name: "write-blind", Protection: "a write of unknown outcome is not sent again", File: "pkg/conn/write.go",
 			Old: `case t.left() && !refused(err):`, New: `case false && t.left() && !refused(err):`,
-			Campaign: "--workloads kv --duration 40s", Seed: 32, Rule: "kv/linearizable",
+			Campaign: "--workloads kv --faults reset --duration 60s", Seed: 32, Rule: "kv/linearizable",
 		},
 		{
 			Name: "write-told", Protection: "an unknown outcome is called so", File: "pkg/conn/write.go",
 			Old: `return zero, &UnknownOutcomeError{Err: err}`, New: `return zero, &UnavailableError{Attempts: []Attempt{{c.members[i].endpoint, why, err}}}`,
-			Campaign: "--workloads kv --duration 40s", Seed: 32, Rule: "kv/linearizable",
+			Campaign: "--workloads kv --faults reset --duration 60s", Seed: 32, Rule: "kv/linearizable",
 		},
 		{
 			Name: "read-failover", Protection: "a read goes to another member when one does not answer", File: "pkg/conn/race.go",
