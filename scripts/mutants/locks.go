@@ -71,6 +71,22 @@ func processMutants() []mutant {
 			Test: "./pkg/child TestAProcessWithoutItsFirstThreadLives",
 		},
 		{
+			Name: "late-leave", Protection: "a waiter is not kept by members that do not answer", File: "pkg/lock/acquire.go",
+			Old: `budget = hopelessTime`, New: `budget = leaveTime`,
+			Test: "./cmd TestScript/lock_deadline",
+		},
+		{
+			Name: "txn-fence", Protection: "a fenced transaction depends on the lock, its second list too", File: "cmd/txn.go",
+			Old: `[]clientv3.Cmp{f.guards()}`, New: `nil`,
+			Test: "./cmd TestScript/lock_fence_txn",
+		},
+	}
+}
+
+// terminalMutants are about a command on a terminal, whose keys reach it and both processes of etcdx.
+func terminalMutants() []mutant {
+	return []mutant{
+		{
 			Name: "key-passed-on", Protection: "a key that the command got from its terminal is not passed on by the keeper", File: "cmd/lock_guard_unix.go",
 			Old: `				seen[sig] = time.Now()
 				s.out <- keySignal{sig.String(), sig}`, New: `				seen[sig] = time.Now()
@@ -91,16 +107,6 @@ func processMutants() []mutant {
 			Name: "no-key", Protection: "a command on a terminal gets its keys", File: "cmd/lock_run.go",
 			Old: `Terminal: l.terminal, Sole`, New: `Sole`,
 			Test: "./cmd TestLockPassesCtrlC",
-		},
-		{
-			Name: "late-leave", Protection: "a waiter is not kept by members that do not answer", File: "pkg/lock/acquire.go",
-			Old: `budget = hopelessTime`, New: `budget = leaveTime`,
-			Test: "./cmd TestScript/lock_deadline",
-		},
-		{
-			Name: "txn-fence", Protection: "a fenced transaction depends on the lock, its second list too", File: "cmd/txn.go",
-			Old: `[]clientv3.Cmp{f.guards()}`, New: `nil`,
-			Test: "./cmd TestScript/lock_fence_txn",
 		},
 	}
 }
