@@ -132,7 +132,7 @@ type handOverTime struct{ gone, next float64 }
 func (m *meter) handOver(ctx context.Context, bin string, kill bool) (t handOverTime, err error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	holder := exec.CommandContext(ctx, bin, "lock", "--ttl=10", "m", "--", "sh", "-c", "echo in; while ! test -e \"$0\"; do sleep 0.001; done; date +%s.%N", stopFile())
+	holder := exec.CommandContext(ctx, bin, "lock", "--ttl=10", "m", "--", "sh", "-c", "echo in; while ! test -e \"$0\"; do sleep 0.01; done; date +%s.%N", stopFile())
 	holder.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	holder.Env = m.env
 	defer func() { _ = os.Remove(stopFile()) }()

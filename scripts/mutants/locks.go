@@ -83,8 +83,8 @@ func processMutants() []mutant {
 	}
 }
 
-// keyMutants are about what the keys of a terminal do to a locked command.
-func keyMutants() []mutant {
+// terminalMutants are about a command on a terminal, whose keys reach it and both processes of etcdx.
+func terminalMutants() []mutant {
 	return []mutant{
 		{
 			Name: "key-passed-on", Protection: "a key that the command got from its terminal is not passed on by the keeper", File: "cmd/lock_guard_unix.go",

@@ -27,7 +27,7 @@ func (m mutant) apply(text string) (string, error) {
 
 func mutants() []mutant {
 	var all []mutant
-	for _, some := range [][]mutant{connMutants(), watchMutants(), handlerMutants(), streamMutants(), lockMutants(), holderMutants(), processMutants(), keyMutants(), lockCampaigns(), otherCampaigns()} {
+	for _, some := range [][]mutant{connMutants(), watchMutants(), handlerMutants(), streamMutants(), lockMutants(), holderMutants(), processMutants(), terminalMutants(), lockCampaigns(), otherCampaigns()} {
 		all = append(all, some...)
 	}
 	return all
