@@ -24,7 +24,7 @@ func (c *campaign) pace(ctx context.Context) {
 }
 
 // starts is how many times as long a call may be late: it is one process and its child, and what it waits for are others.
-const starts = 4
+const starts = 2
 
 // late returns by how much what happened from one time to another may have been late.
 func (p Pace) late(from, to time.Duration) time.Duration {
