@@ -19,7 +19,11 @@ func (c *campaign) pace(ctx context.Context) {
 	for sleep(ctx, paceEvery) {
 		from := c.journal.now()
 		c.tool.output("version")
-		c.journal.paced(Window{from, c.journal.now()})
+		to := c.journal.now()
+		c.journal.paced(Window{from, to})
+		if to-from > slack {
+			c.journal.outage(from, to) // no member and no client gets anything done in its time
+		}
 	}
 }
 
