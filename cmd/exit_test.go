@@ -93,6 +93,7 @@ func TestReport(t *testing.T) {
 		{"permission", fmt.Errorf("put: %w", rpctypes.ErrPermissionDenied), 77, "permission denied", 1, "etcdserver: permission denied"},
 		{"compacted", fmt.Errorf("get: %w", rpctypes.ErrCompacted), 80, "compacted", 1, "etcdserver: mvcc: required revision has been compacted"},
 		{"unknown", &conn.UnknownOutcomeError{Err: context.DeadlineExceeded}, 76, "outcome unknown", 1, "context deadline exceeded"},
+		{"lock, and unknown what became of its key", &unreachedError{&conn.UnknownOutcomeError{Err: context.DeadlineExceeded}}, 69, "safe to try again", 1, "context deadline exceeded"},
 		{"protected", protectedError{"prod", "del"}, 77, `etcdx: context "prod" is protected: del changes the cluster`, 1, `context "prod" is protected: del changes the cluster`},
 	} {
 		t.Run(c.name, func(t *testing.T) {

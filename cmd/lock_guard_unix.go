@@ -23,7 +23,7 @@ const canGuard = true
 
 // forwarded returns the signals that go to the command.
 func forwarded() []os.Signal {
-	return []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2}
+	return append(hangup(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2)
 }
 
 // onTerminal says whether this process has a controlling terminal. The command then stays in its process group, so that

@@ -28,7 +28,7 @@ type Streams struct {
 
 // Main runs etcdx, with extras added, as a process and returns its exit code.
 func Main(extras ...Extra) int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	ctx, stop := signal.NotifyContext(context.Background(), append(hangup(), os.Interrupt, syscall.SIGTERM)...)
 	defer stop()
 	// A second signal ends the process at once: whoever sends it does not want to wait for clean-up.
 	context.AfterFunc(ctx, stop)
@@ -37,6 +37,14 @@ func Main(extras ...Extra) int {
 		process: ctx, asEtcdctl: calledEtcdctl(os.Args[0]) || os.Getenv(asVariable) == "etcdctl", ignoreSignals: stop, extras: extras,
 	}
 	return g.run(os.Args[1:])
+}
+
+// hangup returns SIGHUP, if this process is to hear of it: not under nohup.
+func hangup() []os.Signal {
+	if signal.Ignored(syscall.SIGHUP) {
+		return nil
+	}
+	return []os.Signal{syscall.SIGHUP}
 }
 
 // Run is the whole program as a function: it runs the command line args and returns the exit code.

@@ -29,3 +29,25 @@ func TestJudgeAnswer(t *testing.T) {
 		}
 	}
 }
+
+// A member that lags refuses the newest token, too: that says nothing about what became of an earlier copy of a write.
+func TestARefusedTokenIsTriedElsewhere(t *testing.T) {
+	for _, tc := range []struct {
+		auth Auth
+		err  error
+		want verdict
+	}{
+		{Auth{User: "u", Password: "p"}, rpctypes.ErrGRPCInvalidAuthToken, elsewhere},
+		{Auth{User: "u", Password: "p"}, rpctypes.ErrGRPCAuthFailed, final},
+		{Auth{Token: "t"}, rpctypes.ErrGRPCInvalidAuthToken, final},
+	} {
+		c, err := Open(Options{Endpoints: []string{"127.0.0.1:1", "127.0.0.1:2"}, Auth: tc.auth})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, _, _ := c.judge(0, tc.err); got != tc.want {
+			t.Errorf("%+v: %v is judged as %v, want %v", tc.auth, tc.err, got, tc.want)
+		}
+		c.Close()
+	}
+}

@@ -113,6 +113,9 @@ func (c *Cluster) patience(i int) time.Duration {
 func (c *Cluster) judge(i int, err error) (verdict, Reason, error) {
 	m := c.members[i]
 	v, why, cause := judge(err, &m.notes)
+	if m.token.stale(err) {
+		v = elsewhere // it logged in again, and a member that lags did not know of it yet
+	}
 	if v == elsewhere && why == Other {
 		if found, ok := m.sniff(); ok {
 			return hopeless, found, cause

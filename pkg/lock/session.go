@@ -34,17 +34,23 @@ func open(ctx context.Context, s Leases, clock Clock, r *Request) (*session, err
 		ctx, cancel = context.WithTimeout(ctx, r.Connect)
 		defer cancel()
 	}
-	lease, err := s.Grant(ctx, r.TTL)
-	if err != nil {
-		return nil, fmt.Errorf("grant a lease: %w", err)
-	}
-	// The grant does not say how long the lease lives, and the server may have made it longer.
-	sent, ttl, err := firstRenewal(ctx, s, clock, lease, NewTenure(clock(), r.TTL, r.Grace).Attempt())
-	if err != nil {
-		err = fmt.Errorf("renew the lease: %w", err)
-		rctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), hopelessTime)
-		defer cancel()
-		return nil, errors.Join(err, s.Revoke(rctx, lease))
+	var lease int64
+	var sent Instant
+	var ttl time.Duration
+	for again := true; again; {
+		var err error
+		if lease, err = s.Grant(ctx, r.TTL); err != nil {
+			return nil, fmt.Errorf("grant a lease: %w", err)
+		}
+		// The grant does not say how long the lease lives, and the server may have made it longer.
+		sent, ttl, err = firstRenewal(ctx, s, clock, lease, NewTenure(clock(), r.TTL, r.Grace).Attempt())
+		// Between the two the whole cluster may have been out of reach: nothing hangs on that lease yet.
+		if again = errors.Is(err, ErrLeaseGone) && ctx.Err() == nil; err != nil && !again {
+			err = fmt.Errorf("renew the lease: %w", err)
+			rctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), hopelessTime)
+			defer cancel()
+			return nil, errors.Join(err, s.Revoke(rctx, lease))
+		}
 	}
 	n := &session{
 		store: s, clock: clock, lease: lease, tenure: NewTenure(sent, ttl, r.Grace),

@@ -57,3 +57,38 @@ func TestFirstRenewalEndsWithItsContext(t *testing.T) {
 		}
 	})
 }
+
+// forgetful is a cluster in which the first leases end before anybody renews them.
+type forgetful struct {
+	Leases
+	forgets int
+	granted int64
+}
+
+func (f *forgetful) Grant(context.Context, time.Duration) (int64, error) {
+	f.granted++
+	return f.granted, nil
+}
+
+func (f *forgetful) Renew(_ context.Context, lease int64) (time.Duration, error) {
+	if lease <= int64(f.forgets) {
+		return 0, ErrLeaseGone
+	}
+	return time.Second, nil
+}
+
+func (f *forgetful) Revoke(context.Context, int64) error { return nil }
+
+func TestALeaseThatEndedBeforeItsFirstRenewalIsReplaced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &forgetful{forgets: 2}
+		n, err := open(t.Context(), s, func() Instant { return 0 }, &Request{TTL: time.Second})
+		if err != nil {
+			t.Fatal(err)
+		}
+		n.close()
+		if n.lease != 3 {
+			t.Errorf("the session has lease %d of %d", n.lease, s.granted)
+		}
+	})
+}

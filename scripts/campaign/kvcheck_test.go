@@ -91,8 +91,8 @@ func TestCheckEndings(t *testing.T) {
 		{"unknown in an outage", at(Call{Verb: Put, Ending: Unknown}, 190, 210), ""},
 		{"says nothing about the outcome", at(Call{Verb: Put, Ending: Untold}, 110, 120), "/told"},
 		{"takes too long", at(Call{Verb: Put}, 0, 60), "/bounded"},
-		{"takes as long as the machine does", at(Call{Verb: Put}, 290, 360), ""},
-		{"takes longer than the machine does", at(Call{Verb: Put}, 290, 361), "/bounded"},
+		{"takes as long as the machine does", at(Call{Verb: Put}, 290, 350), ""},
+		{"takes longer than the machine does", at(Call{Verb: Put}, 290, 351), "/bounded"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			got := ""

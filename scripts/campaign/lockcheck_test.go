@@ -85,7 +85,7 @@ func TestCheckLocks(t *testing.T) {
 		},
 		{
 			name: "as late as the machine", holds: []Hold{{Run: "a", Name: "n", To: 11 * s, Limit: 10 * s}}, marks: whole("a", 3),
-			ex: Excuses{Pace: Pace{{s, s + s/3}}},
+			ex: Excuses{Pace: Pace{{s, s + s/2}}},
 		},
 		{name: "too late", holds: []Hold{{Run: "a", Name: "n", To: 11 * s, Limit: 10 * s}}, marks: whole("a", 3), want: []string{"bounded"}},
 	} {

@@ -19,12 +19,16 @@ func (c *campaign) pace(ctx context.Context) {
 	for sleep(ctx, paceEvery) {
 		from := c.journal.now()
 		c.tool.output("version")
-		c.journal.paced(Window{from, c.journal.now()})
+		to := c.journal.now()
+		c.journal.paced(Window{from, to})
+		if to-from > slack {
+			c.journal.outage(from, to) // no member and no client gets anything done in its time
+		}
 	}
 }
 
 // starts is how many times as long a call may be late: it is one process and its child, and what it waits for are others.
-const starts = 4
+const starts = 2
 
 // late returns by how much what happened from one time to another may have been late.
 func (p Pace) late(from, to time.Duration) time.Duration {

@@ -70,6 +70,11 @@ func connMutants() []mutant {
 			Old: `if staleLogin(err) && m.token.renewable() {`, New: `if false {`,
 			Test: "./pkg/conn TestRefusedStreamLogsInAgain",
 		},
+		{
+			Name: "watch-moves", Protection: "a stream leaves a member that does not answer", File: "pkg/conn/watchdog.go",
+			Old: `		if down && next != i {`, New: `		if false && down && next != i {`,
+			Test: "./pkg/conn TestStreamLeavesASickMember",
+		},
 	}
 }
 
