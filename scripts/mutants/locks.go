@@ -61,6 +61,11 @@ func processMutants() []mutant {
 			Test: "./cmd TestScript/lock_keeper_killed",
 		},
 		{
+			Name: "front-late", Protection: "a front kills the command before the lease of a keeper that hangs can end", File: "cmd/lock_guard.go",
+			Old: `.Hard().Add(r.TTL / 25)`, New: `.Hard().Add(r.TTL)`,
+			Test: "./cmd TestScript/lock_killed",
+		},
+		{
 			Name: "keeper-kills-one", Protection: "a keeper kills the whole tree", File: "pkg/child/tree_linux.go",
 			Old: `if pid != root && !p.zombie && t.contains(procs, pid, root, self) {`, New: `if false && !p.zombie && t.contains(procs, pid, root, self) {`,
 			Test: "./pkg/child TestTheWholeTree",
