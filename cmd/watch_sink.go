@@ -22,9 +22,6 @@ type handler interface {
 // syncEvery is how far apart the checkpoint's fsyncs are: what is lost with the machine's power is handled once more.
 const syncEvery = 200 * time.Millisecond
 
-// maxPending bounds the memory that the index needs between two of its writes.
-const maxPending = 20_000
-
 // sink hands a watch's items to a handler and records in the checkpoint what was handled. The lock is for the clock that
 // syncs behind the last event.
 type sink struct {
@@ -118,7 +115,9 @@ func (s *sink) announce(it watch.Item) error {
 	}
 	changes := make([]checkpoint.Change, len(it.Events))
 	for i, e := range it.Events {
-		changes[i] = checkpoint.Change{Key: e.GetKv().GetKey(), Rev: e.GetKv().GetModRevision(), Deleted: e.GetType() == clientv3.EventTypeDelete}
+		changes[i] = checkpoint.Change{
+			Key: e.GetKv().GetKey(), Rev: e.GetKv().GetModRevision(), Deleted: e.GetType() == clientv3.EventTypeDelete, Created: e.IsCreate(),
+		}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -165,7 +164,7 @@ func (s *sink) ack(groups []group) error {
 			s.state.Anchor = anchorOf(g.events[n-1])
 		}
 	}
-	if s.index != nil && s.index.Pending() > maxPending {
+	if s.index != nil && s.index.Full() {
 		if err := s.flush(); err != nil {
 			return err
 		}
@@ -217,7 +216,7 @@ func (s *sink) put() error {
 	now := time.Now()
 	s.state.Updated = now.UTC()
 	if now.Sub(s.synced) >= syncEvery {
-		return s.flush()
+		return s.durably((*checkpoint.Index).Sync)
 	}
 	// The index goes first: with the checkpoint ahead of it, a compaction in between would leave keys that nobody knows of.
 	if s.index != nil && s.state.Phase == phaseLive {
@@ -236,15 +235,18 @@ func (s *sink) sample(t time.Time, rev int64) []watch.Point {
 	return append(points(s.state.Samples), watch.Point{At: t, Rev: rev})
 }
 
-// flush makes index and checkpoint durable. Each carries its own position: an index that is older than the checkpoint is
+// flush makes index and checkpoint durable, and the index short.
+func (s *sink) flush() error { return s.durably((*checkpoint.Index).Flush) }
+
+// durably makes index and checkpoint durable. Each carries its own position: an index that is older than the checkpoint is
 // fed again from there, and inside a resync, whose parts are no revision's state, it keeps the position from before.
-func (s *sink) flush() error {
+func (s *sink) durably(save func(*checkpoint.Index, int64) error) error {
 	if s.index != nil {
 		rev := s.fed
 		if s.state.Phase != phaseLive {
 			rev = s.index.Rev()
 		}
-		if err := s.index.Flush(rev); err != nil {
+		if err := save(s.index, rev); err != nil {
 			return err
 		}
 	}
@@ -264,7 +266,7 @@ func (s *sink) tick(ctx context.Context) {
 		case <-t.C:
 			s.mu.Lock()
 			if s.file.Dirty() && s.failed == nil {
-				s.failed = s.flush()
+				s.failed = s.durably((*checkpoint.Index).Sync)
 			}
 			s.mu.Unlock()
 		case <-ctx.Done():

@@ -11,6 +11,7 @@ type Change struct {
 	Key     []byte
 	Rev     int64
 	Deleted bool
+	Created bool // the key is a new one: whether the index holds it need not be looked up
 }
 
 func bucketAnnounced() []byte { return []byte("announced") }
@@ -23,7 +24,7 @@ func (x *Index) Announce(changes []Change) error {
 	var fresh []string
 	deleted := map[string]bool{} // by an event that may be acknowledged alone, before a later one of the key
 	err := x.db.View(func(tx *bbolt.Tx) error {
-		b := tx.Bucket(bucketKeys())
+		at := tx.Bucket(bucketBlocks()).Cursor()
 		for _, c := range changes {
 			key := string(c.Key)
 			if c.Deleted {
@@ -31,7 +32,7 @@ func (x *Index) Announce(changes []Change) error {
 				continue
 			}
 			rev, is := x.announced[key]
-			if is && rev >= c.Rev || !is && !deleted[key] && x.holds(b, key) || len(key) > bbolt.MaxKeySize {
+			if is && rev >= c.Rev || !is && !c.Created && !deleted[key] && x.holds(at, key) || len(key) > bbolt.MaxKeySize {
 				continue
 			}
 			x.announced[key] = c.Rev
@@ -58,12 +59,13 @@ func (x *Index) settle(key string, rev int64) {
 	}
 }
 
-// holds says whether key is in the index; b is the database's bucket of keys.
-func (x *Index) holds(b *bbolt.Bucket, key string) bool {
+// holds says whether key is in the index, for certain; at is a cursor on the database's blocks.
+func (x *Index) holds(at *bbolt.Cursor, key string) bool {
 	if k, waits := x.pending[key]; waits {
 		return k != nil
 	}
-	return b.Get([]byte(key)) != nil
+	_, ok, err := find(at, []byte(key))
+	return ok && err == nil
 }
 
 // storeAnnounced carries what was announced over to the database: the log is cleared when the transaction is done.

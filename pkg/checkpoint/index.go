@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -45,11 +46,12 @@ type Index struct {
 }
 
 const (
-	indexLayout = 1
+	indexLayout = 2
+	mostPending = 50_000
+	mostLogged  = 16 << 20
 	knownBytes  = 4*8 + 4
 )
 
-func bucketKeys() []byte { return []byte("keys") }
 func bucketMeta() []byte { return []byte("meta") }
 func metaState() []byte  { return []byte("state") }
 
@@ -83,6 +85,10 @@ func openIndex(path string) (*Index, error) {
 	if x.log, err = openIndexLog(path + ".log"); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
+	// The names of both files: what is synced must be found again.
+	if err := (OS{}).SyncDir(filepath.Dir(path)); err != nil {
+		return nil, errors.Join(&WriteError{path, err}, x.Close())
+	}
 	x.base = x.rev
 	err = x.log.replay(func(r record) {
 		// Else Flush had written it and was killed before it cleared the log, or the database is a new one.
@@ -91,7 +97,10 @@ func openIndex(path string) (*Index, error) {
 			x.rev = r.rev
 		}
 		maps.Copy(x.announced, r.announced)
-		for key := range r.changes {
+		for key, k := range r.changes {
+			if k != nil {
+				x.settle(key, k.Mod) // inside a resync, r.rev is the revision before it
+			}
 			x.settle(key, r.rev)
 		}
 	})
@@ -102,7 +111,7 @@ func openIndex(path string) (*Index, error) {
 }
 
 func (x *Index) init(tx *bbolt.Tx) error {
-	if _, err := tx.CreateBucketIfNotExists(bucketKeys()); err != nil {
+	if _, err := tx.CreateBucketIfNotExists(bucketBlocks()); err != nil {
 		return err
 	}
 	meta, err := tx.CreateBucketIfNotExists(bucketMeta())
@@ -158,27 +167,32 @@ func (x *Index) Log(rev int64) error {
 	return nil
 }
 
-// Pending is the number of keys that wait for Flush.
-func (x *Index) Pending() int { return len(x.pending) }
+// Sync is Log, and makes all of it survive the death of the machine.
+func (x *Index) Sync(rev int64) error {
+	if err := x.Log(rev); err != nil {
+		return err
+	}
+	return x.log.sync()
+}
 
-// Flush writes what was recorded, durably, as the state at revision rev.
+// Full says that it is time for Flush: what waits for it takes memory, and time to read when it is opened.
+func (x *Index) Full() bool { return len(x.pending) > mostPending || x.log.size > mostLogged }
+
+// Flush does what Sync does, and carries all of it over to the database.
 func (x *Index) Flush(rev int64) error {
 	if len(x.pending) == 0 && rev == x.rev && x.stored == (len(x.announced) > 0) {
 		return nil
 	}
 	count, was := x.count, x.rev
 	err := x.db.Update(func(tx *bbolt.Tx) error {
-		b := tx.Bucket(bucketKeys())
-		// In key order, so that neighbours share pages.
-		keys := make([]string, 0, len(x.pending))
-		for k := range x.pending {
-			keys = append(keys, k)
-		}
-		slices.Sort(keys)
-		for _, key := range keys {
-			if err := x.write(b, []byte(key), x.pending[key]); err != nil {
+		b := tx.Bucket(bucketBlocks())
+		b.FillPercent = 0.9 // blocks grow and are cut by themselves
+		for keys := slices.Sorted(maps.Keys(x.pending)); len(keys) > 0; {
+			done, more, err := merge(b, keys, x.pending)
+			if err != nil {
 				return err
 			}
+			keys, x.count = keys[done:], x.count+more
 		}
 		if err := x.storeAnnounced(tx); err != nil {
 			return err
@@ -196,23 +210,8 @@ func (x *Index) Flush(rev int64) error {
 	return x.log.clear()
 }
 
-func (x *Index) write(b *bbolt.Bucket, key []byte, k *Known) error {
-	had := b.Get(key) != nil
-	if k == nil {
-		if had {
-			x.count--
-		}
-		return b.Delete(key)
-	}
-	if !had {
-		x.count++
-	}
-	return b.Put(key, k.encode())
-}
-
-func (k Known) encode() []byte {
-	b := make([]byte, 0, knownBytes)
-	for _, v := range []int64{k.Create, k.Mod, k.Version, k.Lease} {
+func (k Known) append(b []byte) []byte {
+	for _, v := range [...]int64{k.Create, k.Mod, k.Version, k.Lease} {
 		b = binary.BigEndian.AppendUint64(b, uint64(v))
 	}
 	return binary.BigEndian.AppendUint32(b, k.Sum)
@@ -230,10 +229,12 @@ func decodeKnown(b []byte) (Known, error) {
 func (x *Index) Len() (int64, error) {
 	n := x.count
 	err := x.db.View(func(tx *bbolt.Tx) error {
-		b := tx.Bucket(bucketKeys())
+		c := tx.Bucket(bucketBlocks()).Cursor()
 		for key, k := range x.pending {
-			had := b.Get([]byte(key)) != nil
+			_, had, err := find(c, []byte(key))
 			switch {
+			case err != nil:
+				return err
 			case had && k == nil:
 				n--
 			case !had && k != nil:
@@ -254,12 +255,7 @@ func (x *Index) Get(key []byte) (k Known, ok bool, err error) {
 		return *p, true, nil
 	}
 	err = x.db.View(func(tx *bbolt.Tx) error {
-		b := tx.Bucket(bucketKeys()).Get(key)
-		if b == nil {
-			return nil
-		}
-		ok = true
-		k, err = decodeKnown(b)
+		k, ok, err = find(tx.Bucket(bucketBlocks()).Cursor(), key)
 		return err
 	})
 	return k, ok, err
@@ -271,24 +267,17 @@ func (x *Index) Page(from []byte, n int) ([]Entry, error) {
 	var page []Entry
 	unsure := map[string]*Known{}
 	err := x.db.View(func(tx *bbolt.Tx) error {
-		b := tx.Bucket(bucketKeys())
+		c := tx.Bucket(bucketBlocks()).Cursor()
 		for key := range x.announced {
-			if !x.holds(b, key) {
+			if !x.holds(c, key) {
 				unsure[key] = &Known{}
 			}
 		}
-		c := b.Cursor()
-		for k, v := c.Seek(from); k != nil && len(page) < n; k, v = c.Next() {
-			if _, waits := x.pending[string(k)]; waits {
-				continue
-			}
-			known, err := decodeKnown(v)
-			if err != nil {
-				return err
-			}
-			page = append(page, Entry{bytes.Clone(k), known})
+		var err error
+		for first, block := seekBlock(c, from); first != nil && len(page) < n && err == nil; first, block = c.Next() {
+			page, err = x.take(page, block, from, n)
 		}
-		return nil
+		return err
 	})
 	full := len(page) == n
 	for _, more := range []map[string]*Known{x.pending, unsure} {
@@ -301,6 +290,22 @@ func (x *Index) Page(from []byte, n int) ([]Entry, error) {
 	}
 	slices.SortFunc(page, func(a, b Entry) int { return bytes.Compare(a.Key, b.Key) })
 	return page[:min(n, len(page))], err
+}
+
+// take appends to page what a block has from key from on, up to n entries in all, but for what waits for Flush.
+func (x *Index) take(page []Entry, block, from []byte, n int) ([]Entry, error) {
+	for len(block) > 0 && len(page) < n {
+		e, rest, err := nextEntry(block)
+		if err != nil {
+			return page, err
+		}
+		if _, waits := x.pending[string(e.Key)]; !waits && bytes.Compare(e.Key, from) >= 0 {
+			e.Key = bytes.Clone(e.Key)
+			page = append(page, e)
+		}
+		block = rest
+	}
+	return page, nil
 }
 
 // Close lets the index go. What waits for Log or Flush is lost, and learnt again.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -19,8 +20,12 @@ func TestIndexAgainstAMap(t *testing.T) {
 	}
 	r := rand.New(rand.NewPCG(1, 2))
 	now, flushed, rev := map[string]Known{}, map[string]Known{}, int64(0)
-	for i := range 3000 {
-		key := fmt.Sprint(r.IntN(200))
+	for i := range 10000 {
+		// Now one key and now another is changed most, so that blocks are cut, emptied and given other first keys.
+		key := fmt.Sprint(r.IntN(200 + i%1000))
+		if r.IntN(50) == 0 {
+			key += strings.Repeat("x", r.IntN(3000))
+		}
 		switch n := r.IntN(100); {
 		case n < 60:
 			k := Known{Create: int64(i), Mod: int64(i), Version: 1, Sum: uint32(i)}
@@ -51,7 +56,7 @@ func TestIndexAgainstAMap(t *testing.T) {
 				t.Fatalf("revision %d, want %d", x.Rev(), rev)
 			}
 		}
-		if i%50 == 0 {
+		if i%500 == 0 {
 			compare(t, x, now)
 		}
 	}

@@ -15,7 +15,9 @@ import (
 // A record is its checksum, its length, the revision of the database that it continues, its own revision, and keys: those
 // changed since the record before it, or those of events that the handler is about to get.
 type indexLog struct {
-	file *os.File
+	file   *os.File
+	size   int64
+	synced bool
 }
 
 const recordHead = 8
@@ -26,7 +28,7 @@ func openIndexLog(path string) (*indexLog, error) {
 	if err != nil {
 		return nil, &WriteError{path, err}
 	}
-	return &indexLog{f}, nil
+	return &indexLog{file: f}, nil
 }
 
 // What a record says of a key.
@@ -45,12 +47,12 @@ type record struct {
 
 // append writes one record; pending holds what is known of the keys named.
 func (l *indexLog) append(base, rev int64, keys []string, pending map[string]*Known) error {
-	b := beginRecord(base, rev)
+	b := beginRecord(base, rev, len(keys))
 	for _, key := range keys {
 		b = binary.AppendUvarint(b, uint64(len(key)))
 		b = append(b, key...)
 		if k := pending[key]; k != nil {
-			b = append(append(b, keySet), k.encode()...)
+			b = k.append(append(b, keySet))
 		} else {
 			b = append(b, keyDeleted)
 		}
@@ -60,7 +62,7 @@ func (l *indexLog) append(base, rev int64, keys []string, pending map[string]*Kn
 
 // announce writes one record of keys of which the handler is about to hear.
 func (l *indexLog) announce(base, rev int64, keys []string, revs map[string]int64) error {
-	b := beginRecord(base, rev)
+	b := beginRecord(base, rev, len(keys))
 	for _, key := range keys {
 		b = binary.AppendUvarint(b, uint64(len(key)))
 		b = append(append(b, key...), keyAnnounced)
@@ -69,8 +71,8 @@ func (l *indexLog) announce(base, rev int64, keys []string, revs map[string]int6
 	return l.write(b)
 }
 
-func beginRecord(base, rev int64) []byte {
-	b := make([]byte, recordHead, 256)
+func beginRecord(base, rev int64, keys int) []byte {
+	b := make([]byte, recordHead, 256+64*keys)
 	b = binary.BigEndian.AppendUint64(b, uint64(base))
 	return binary.BigEndian.AppendUint64(b, uint64(rev))
 }
@@ -82,6 +84,19 @@ func (l *indexLog) write(b []byte) error {
 	if _, err := l.file.Write(b); err != nil {
 		return &WriteError{l.file.Name(), err}
 	}
+	l.size, l.synced = l.size+int64(len(b)), false
+	return nil
+}
+
+// sync makes what was written survive the death of the machine.
+func (l *indexLog) sync() error {
+	if l.synced {
+		return nil
+	}
+	if err := l.file.Sync(); err != nil {
+		return &WriteError{l.file.Name(), err}
+	}
+	l.synced = true
 	return nil
 }
 
@@ -104,6 +119,7 @@ func (l *indexLog) replay(see func(record)) error {
 		see(r)
 		rest, whole = rest[n:], whole+n
 	}
+	l.size = int64(whole)
 	if whole == len(all) {
 		return nil
 	}
@@ -166,5 +182,6 @@ func (l *indexLog) clear() error {
 	if err := l.file.Truncate(0); err != nil {
 		return &WriteError{l.file.Name(), err}
 	}
+	l.size = 0
 	return nil
 }

@@ -127,7 +127,7 @@ func handlerMutants() []mutant {
 		},
 		{
 			Name: "announced-once", Protection: "a key's first life does not answer for its second", File: "pkg/checkpoint/announce.go",
-			Old: `!is && !deleted[key] && x.holds(b, key)`, New: `!is && x.holds(b, key)`,
+			Old: `!is && !c.Created && !deleted[key] && x.holds(at, key)`, New: `!is && !c.Created && x.holds(at, key)`,
 			Test: "./pkg/checkpoint TestAnnounced",
 		},
 		{
