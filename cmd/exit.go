@@ -93,6 +93,7 @@ func outcomes() []outcome {
 		{is: as[*checkpoint.CorruptError], code: exitBadData, hint: "nothing was changed; put back a copy, or remove it and start anew"},
 		{is: as[*checkpoint.NewerError], code: exitBadData, hint: "use the etcdx that wrote it, or a newer one"},
 		{is: as[*checkpoint.UntrustedError], code: exitDenied, hint: "it names a command to run or a file to write: look at it with checkpoint show, then make it your own and chmod 600 it"},
+		{is: as[*handlerLeftError], code: exitBusy, hint: "see what they wait for, such as a disk that does not answer"},
 		{is: as[*checkpoint.InUseError], code: exitBusy, hint: "stop the watch that holds it, or use another checkpoint"},
 		{is: as[*otherWatchError], code: exitUsage, hint: "resume takes range and filters from the checkpoint; for another watch, use another name"},
 		{is: isCompactedWatch, code: exitCompacted, hint: "a watch with --checkpoint sends what changed meanwhile", etcdctl: 5},

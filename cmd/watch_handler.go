@@ -86,6 +86,7 @@ type execHandler struct {
 	out, err io.Writer
 	grace    time.Duration
 	batch    bool
+	mark     string
 	retry    retry
 }
 
@@ -134,7 +135,7 @@ func (h *execHandler) handleBatch(ctx context.Context, groups []group, acked fun
 }
 
 func (h *execHandler) run(ctx context.Context, env []string, in []byte) error {
-	return runChild(ctx, childSpec{args: h.args, env: env, in: bytes.NewReader(in), out: h.out, err: h.err, grace: h.grace})
+	return runChild(ctx, childSpec{args: h.args, env: env, in: bytes.NewReader(in), out: h.out, err: h.err, mark: h.mark, grace: h.grace})
 }
 
 func (h *execHandler) close() error { return nil }

@@ -3,6 +3,7 @@ package cmd
 import (
 	"bufio"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/etcdx/etcdx/pkg/checkpoint"
+	"github.com/etcdx/etcdx/pkg/child"
 	"github.com/etcdx/etcdx/pkg/conn"
 	"github.com/etcdx/etcdx/pkg/output"
 	"github.com/etcdx/etcdx/pkg/watch"
@@ -34,13 +36,19 @@ func (k keptWatch) run(ctx context.Context) error {
 	defer k.boundMemory()()
 	s := &sink{file: k.file, state: k.file.State()}
 	s.stats = newWatchStats(s.state.Rev, s.state.Updated)
-	s.state.Writer = thisWriter()
+	s.state.Writer, s.state.Mark = thisWriter(), ""
+	if len(k.spec.Exec) > 0 {
+		s.state.Mark = rand.Text()
+	}
 	s.state.Spec, _ = json.Marshal(k.spec)
 	s.handled, s.fed = s.state.Rev, s.state.Rev
 	keep := &watch.Keep{
 		Index: watch.NoIndex{}, OnCompacted: watch.Policy(k.spec.OnCompacted), OnRegression: watch.Policy(k.spec.OnRegression),
 		VerifyEvery: k.spec.VerifyEvery, Deliver: s.deliver, Live: s.stats.live,
 		Mends: func(err error) bool { return as[*conn.UnavailableError](err) && mendsItself(err) },
+	}
+	if err := k.endLeft(); err != nil {
+		return errors.Join(err, k.file.Close())
 	}
 	// Put before anything else is done: whoever finds the file in use can then be told by whom.
 	if err := k.file.Put(s.state); err != nil {
@@ -55,6 +63,28 @@ func (k keptWatch) run(ctx context.Context) error {
 		err = nil // asked to stop
 	}
 	return errors.Join(err, closeErr)
+}
+
+// handlerLeftError says that the handler of a watch that was killed does not end.
+type handlerLeftError struct{ pids []int }
+
+func (e *handlerLeftError) Error() string {
+	return fmt.Sprintf("the handler of the watch before was left behind and does not die: processes %v", e.pids)
+}
+
+// endLeft ends what the handler of a watch that was killed has left behind, so that two never work at once.
+func (k keptWatch) endLeft() error {
+	mark := k.file.State().Mark
+	if mark == "" {
+		return nil
+	}
+	if err := k.file.Trusted(); err != nil {
+		return err
+	}
+	if left := child.KillMarked(mark, 5*time.Second); len(left) > 0 {
+		return &handlerLeftError{left}
+	}
+	return nil
 }
 
 // itemBytes is how much of a message is handled at a time: what is handled no longer takes memory.
@@ -173,11 +203,11 @@ func (k keptWatch) handler(s *sink) (handler, error) {
 	case len(k.spec.Exec) > 0 && k.g.filter != nil:
 		return nil, badArgs("--jq changes what is printed: the command of a watch gets every event as it is")
 	case k.spec.Mode == "coprocess":
-		spec := childSpec{args: k.spec.Exec, env: os.Environ(), out: k.g.streams.Out, err: k.g.streams.Err, grace: k.spec.Grace / 3}
+		spec := childSpec{args: k.spec.Exec, env: os.Environ(), out: k.g.streams.Out, err: k.g.streams.Err, mark: s.state.Mark, grace: k.spec.Grace / 3}
 		return &coprocess{spec: spec, retry: r}, nil
 	case len(k.spec.Exec) > 0:
 		return &execHandler{
-			args: k.spec.Exec, out: k.g.streams.Out, err: k.g.streams.Err, grace: k.spec.Grace / 3, batch: k.spec.Mode == "batch", retry: r,
+			args: k.spec.Exec, out: k.g.streams.Out, err: k.g.streams.Err, grace: k.spec.Grace / 3, batch: k.spec.Mode == "batch", mark: s.state.Mark, retry: r,
 		}, nil
 	}
 	o := output.Options{Format: output.Format(k.spec.Format), Hex: k.spec.Hex, Terminal: isTerminal(k.g.streams.Out)}

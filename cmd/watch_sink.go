@@ -281,6 +281,7 @@ func (s *sink) close() error {
 	defer s.mu.Unlock()
 	err := errors.Join(s.failed, s.handler.close())
 	if s.failed == nil {
+		s.state.Mark = "" // what the handler left now, it left on purpose
 		err = errors.Join(err, s.flush())
 	}
 	if s.index != nil {

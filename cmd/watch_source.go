@@ -83,10 +83,15 @@ type keyIndex struct {
 	x  *checkpoint.Index
 }
 
+// lock keeps the clock away until the returned function is called.
+func (k keyIndex) lock() (unlock func()) {
+	k.mu.Lock()
+	return k.mu.Unlock
+}
+
 // Len returns the number of keys; an index that cannot be read counts as one that may hold anything.
 func (k keyIndex) Len() int64 {
-	k.mu.Lock()
-	defer k.mu.Unlock()
+	defer k.lock()()
 	n, err := k.x.Len()
 	if err != nil {
 		return math.MaxInt64 / 2
@@ -96,21 +101,18 @@ func (k keyIndex) Len() int64 {
 
 // Announced returns the number of keys that Page has and Len does not count.
 func (k keyIndex) Announced() int64 {
-	k.mu.Lock()
-	defer k.mu.Unlock()
+	defer k.lock()()
 	return int64(k.x.Announced())
 }
 
 func (k keyIndex) Get(key []byte) (watch.Known, bool, error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
+	defer k.lock()()
 	known, ok, err := k.x.Get(key)
 	return watch.Known(known), ok, err
 }
 
 func (k keyIndex) Page(from []byte, n int) ([]watch.Entry, error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
+	defer k.lock()()
 	page, err := k.x.Page(from, n)
 	entries := make([]watch.Entry, len(page))
 	for i, e := range page {

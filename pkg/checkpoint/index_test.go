@@ -166,3 +166,29 @@ func TestIndexLogEndsWhereItIsDamaged(t *testing.T) {
 		})
 	}
 }
+
+// An index that another process has is neither shared nor put aside as a damaged one.
+func TestIndexBelongsToOneProcess(t *testing.T) {
+	p := filepath.Join(t.TempDir(), "keys")
+	x, err := OpenIndex(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	x.Set([]byte("a"), Known{Create: 1, Mod: 1, Version: 1})
+	if err := x.Log(1); err != nil {
+		t.Fatal(err)
+	}
+	// The lock belongs to the open file, so that this process stands for another one.
+	if y, err := OpenIndex(p); err == nil {
+		t.Error("opened twice")
+		_ = y.Close()
+	}
+	if _, err := os.Stat(p + ".bad"); err == nil {
+		t.Error("put aside")
+	}
+	x = reopen(t, x, p)
+	compare(t, x, map[string]Known{"a": {Create: 1, Mod: 1, Version: 1}})
+	if err := x.Close(); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -41,6 +41,9 @@ type State struct {
 	// Spec is what is watched and how, as JSON of the command line's own making.
 	Spec json.RawMessage `json:"spec"`
 
+	// Mark is how what the writer's handler started is found if the writer is killed; empty: nothing is left of it.
+	Mark string `json:"mark,omitempty"`
+
 	Writer  Writer    `json:"writer"`
 	Updated time.Time `json:"updated"`
 
@@ -134,7 +137,7 @@ func (s *State) UnmarshalJSON(data []byte) error {
 func fieldNames() []string {
 	return []string{
 		"v", "seq", "cluster_id", "member_id", "raft_term", "rev", "phase", "anchor", "samples", "compactions",
-		"spec", "writer", "updated",
+		"spec", "mark", "writer", "updated",
 	}
 }
 

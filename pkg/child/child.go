@@ -51,6 +51,8 @@ type Command struct {
 	Stdout, Stderr io.Writer
 	// Files become descriptors 3, 4, ... (Unix).
 	Files []*os.File
+	// Mark, if not empty, is a word by which KillMarked finds all that the command started, after this process was killed.
+	Mark string
 
 	// Term is sent to the tree when the context ends; nil: SIGTERM.
 	Term os.Signal

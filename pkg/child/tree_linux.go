@@ -19,9 +19,9 @@ import (
 
 // tree is a command with its descendants. Orphans come to this process, because it is a subreaper.
 type tree struct {
-	mark string // in the environment of the command and whoever inherits it
-	sole bool
-	own  bool // the command has a process group of its own
+	marks []string // in the environment of the command and whoever inherits it; the first is this command's alone
+	sole  bool
+	own   bool // the command has a process group of its own
 	// others says which children of this process are not of the tree.
 	others func(pid int) bool
 }
@@ -36,7 +36,11 @@ func newTree(c *Command) (*tree, error) {
 	if others == nil {
 		others = func(int) bool { return false }
 	}
-	return &tree{mark: "ETCDX_CHILD=" + hex.EncodeToString(b), sole: c.Sole, own: !c.Terminal, others: others}, nil
+	marks := []string{"ETCDX_CHILD=" + hex.EncodeToString(b)}
+	if c.Mark != "" {
+		marks = append(marks, markVariable+c.Mark)
+	}
+	return &tree{marks: marks, sole: c.Sole, own: !c.Terminal, others: others}, nil
 }
 
 // Adopt makes this process the parent of every descendant whose own parent dies.
@@ -51,7 +55,7 @@ func (t *tree) env(env []string) []string {
 	if env == nil {
 		env = os.Environ()
 	}
-	return append(slices.Clip(env), t.mark)
+	return append(slices.Clip(env), t.marks...)
 }
 
 func (t *tree) prepare(cmd *exec.Cmd) {
@@ -100,7 +104,7 @@ func (t *tree) contains(procs map[int]process, pid, root, self int) bool {
 		case pid == root || p.parent == root:
 			return true
 		case p.parent == self:
-			return t.sole && !t.others(pid) || marked(pid, t.mark)
+			return t.sole && !t.others(pid) || marked(pid, t.marks[0])
 		}
 		pid = p.parent
 	}
@@ -231,6 +235,31 @@ func KillDescendants(except int, limit time.Duration) (left []int) {
 		}
 		reap(func(pid int) bool { return pid == except })
 		if len(left) == 0 || time.Now().After(deadline) {
+			return left
+		}
+	}
+}
+
+// markVariable holds a command's Mark in its environment.
+const markVariable = "ETCDX_CHILDREN="
+
+// KillMarked kills all that commands with that Mark started and that is still there, because the process that looked after them was
+// killed itself. It returns those that are still there after limit. A process that cleared its environment is not found.
+func KillMarked(mark string, limit time.Duration) (left []int) {
+	self, quiet := os.Getpid(), 0
+	for deadline := time.Now().Add(limit); ; time.Sleep(2 * time.Millisecond) {
+		left = left[:0]
+		for pid, p := range processes() {
+			if pid != self && !p.zombie && marked(pid, markVariable+mark) {
+				left = append(left, pid)
+				_ = syscall.Kill(pid, syscall.SIGKILL)
+			}
+		}
+		// Twice, because one that was started meanwhile may have been overlooked.
+		if quiet++; len(left) > 0 {
+			quiet = 0
+		}
+		if quiet == 2 || time.Now().After(deadline) {
 			return left
 		}
 	}

@@ -21,6 +21,9 @@ func Adopt() error { return nil }
 // Reap does nothing: there are no orphans here.
 func Reap(func(pid int) bool) (stop func()) { return func() {} }
 
+// KillMarked does nothing: without /proc they cannot be found.
+func KillMarked(string, time.Duration) (left []int) { return nil }
+
 // KillDescendants does nothing: without subreapers they cannot be found.
 func KillDescendants(int, time.Duration) (left []int) { return nil }
 

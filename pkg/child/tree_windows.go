@@ -37,6 +37,9 @@ func Adopt() error { return nil }
 // Reap does nothing: there are no orphans here.
 func Reap(func(pid int) bool) (stop func()) { return func() {} }
 
+// KillMarked does nothing: the kernel has ended them with their job object.
+func KillMarked(string, time.Duration) (left []int) { return nil }
+
 // KillDescendants does nothing: the job object has ended them.
 func KillDescendants(int, time.Duration) (left []int) { return nil }
 

@@ -126,6 +126,27 @@ func handlerMutants() []mutant {
 			Test: "./cmd TestScript/watch_killed_unacknowledged",
 		},
 		{
+			Name: "index-unlocked", Protection: "the key index is not read while it is written", File: "cmd/watch_source.go",
+			Old: `	k.mu.Lock()
+	return k.mu.Unlock`, New: `	return func() {}`,
+			Test: "./cmd TestKeyIndexIsRead",
+		},
+		{
+			Name: "index-taken", Protection: "an index that another process has is left to it", File: "pkg/checkpoint/index.go",
+			Old: ` || errors.Is(err, boltErrors.ErrTimeout)`, New: ` || errors.Is(err, boltErrors.ErrTimeout) && false`,
+			Test: "./pkg/checkpoint TestIndexBelongs",
+		},
+		{
+			Name: "handler-left", Protection: "what the handler of a killed watch left is ended before it runs again", File: "cmd/watch_kept.go",
+			Old: `	if mark == "" {`, New: `	if true || mark == "" {`,
+			Test: "./cmd TestScript/watch_killed_handler",
+		},
+		{
+			Name: "block-bounds", Protection: "a block of the key index ends where the next one begins", File: "pkg/checkpoint/blocks.go",
+			Old: `done, _ = slices.BinarySearch(keys, string(next))`, New: `_ = next`,
+			Test: "./pkg/checkpoint TestIndexAgainstAMap",
+		},
+		{
 			Name: "announced-once", Protection: "a key's first life does not answer for its second", File: "pkg/checkpoint/announce.go",
 			Old: `!is && !c.Created && !deleted[key] && x.holds(at, key)`, New: `!is && !c.Created && x.holds(at, key)`,
 			Test: "./pkg/checkpoint TestAnnounced",
