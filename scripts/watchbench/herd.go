@@ -19,7 +19,7 @@ import (
 // and without, and measures what the server sees.
 func (b *bench) herd(ctx context.Context) error {
 	const keys, clients = 10_000, 100
-	if err := b.fill(ctx, history{keys, 256, keys, 100}); err != nil {
+	if err := b.fill(ctx, history{n: keys, size: 256, keys: keys, perRevision: 100}); err != nil {
 		return err
 	}
 	known, from, err := b.known(ctx)
@@ -27,7 +27,7 @@ func (b *bench) herd(ctx context.Context) error {
 		return err
 	}
 	// 1 % changes, ten keys vanish.
-	if err := b.fill(ctx, history{keys / 100, 256, keys, 100}); err != nil {
+	if err := b.fill(ctx, history{n: keys / 100, size: 256, keys: keys, perRevision: 100}); err != nil {
 		return err
 	}
 	gone, err := b.client.Delete(ctx, "b/0005000", clientv3.WithRange("b/0005010"))

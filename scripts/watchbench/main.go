@@ -3,8 +3,9 @@
 //
 //	go run ./scripts/watchbench -etcdx PROGRAM -etcdctl PROGRAM [-before PROGRAM]
 //
-// -before is another build of etcdx, measured in the same rounds. -per-revision 1 and -keys 500000 make histories that are
-// harder than the default: a revision for every event, and every key a new one.
+// -before is another build of etcdx, measured in the same rounds. -keys 500000, with -random or without, and -per-revision 1 -events 50000
+// make histories that are harder than the default: every key a new one, and a revision for every event. The latter takes a server
+// the square of their number.
 package main
 
 import (
@@ -32,6 +33,7 @@ type bench struct {
 	etcdx, etcdctl, before, dir string
 	events, backlogMB           int
 	runs, perRevision, keys     int
+	random                      bool
 	only                        string
 	sleep                       time.Duration
 	cluster                     *lab.Cluster
@@ -48,6 +50,7 @@ func main() {
 	flag.StringVar(&b.before, "before", "", "another etcdx to measure beside them")
 	flag.IntVar(&b.perRevision, "per-revision", 100, "events in each revision of the history to replay")
 	flag.IntVar(&b.keys, "keys", 1000, "keys in the history to replay")
+	flag.BoolVar(&b.random, "random", false, "keys in the history to replay do not come in order")
 	flag.IntVar(&b.events, "events", 500_000, "events to replay")
 	flag.IntVar(&b.backlogMB, "backlog", 1000, "megabytes in front of the handler that does not read")
 	flag.IntVar(&b.runs, "runs", 3, "runs of each replay")
@@ -96,7 +99,17 @@ func (b *bench) steps() (steps []func(context.Context) error) {
 }
 
 // history is n puts of size bytes to a number of keys in turn, some to a revision.
-type history struct{ n, size, keys, perRevision int }
+type history struct {
+	n, size, keys, perRevision int
+	random                     bool // the keys are not named in the order of their turns
+}
+
+func (h history) key(i int) string {
+	if h.random {
+		return fmt.Sprintf("b/%016x", uint64(i%h.keys+1)*0x9e3779b97f4a7c15) // no two are the same: the factor is odd
+	}
+	return fmt.Sprintf("b/%07d", i%h.keys)
+}
 
 // fill makes h true. Writers that wait for each other's fsync share it.
 func (b *bench) fill(ctx context.Context, h history) error {
@@ -110,7 +123,7 @@ func (b *bench) fill(ctx context.Context, h history) error {
 			for at := range next {
 				var ops []clientv3.Op
 				for i := at; i < min(at+h.perRevision, h.n); i++ {
-					ops = append(ops, clientv3.OpPut(fmt.Sprintf("b/%07d", i%h.keys), value))
+					ops = append(ops, clientv3.OpPut(h.key(i), value))
 				}
 				if _, err := b.client.Txn(ctx).Then(ops...).Commit(); err != nil {
 					cancel(err)
@@ -139,49 +152,6 @@ func (b *bench) start(program, addr string, args ...string) (*exec.Cmd, io.Reade
 		return nil, nil, err
 	}
 	return cmd, out, cmd.Start()
-}
-
-// replay times how long both take to print the whole history.
-func (b *bench) replay(ctx context.Context) error {
-	if err := b.fill(ctx, history{b.events, 64, b.keys, b.perRevision}); err != nil {
-		return err
-	}
-	for i := range b.runs {
-		for _, p := range []struct {
-			name, program string
-			args          []string
-		}{
-			{"etcdctl", b.etcdctl, []string{"watch", "--prefix", "b/", "--rev", "1"}},
-			{"etcdx with a checkpoint", b.etcdx, []string{"watch", "--prefix", "b/", "--checkpoint", fmt.Sprintf("%s/replay%d", b.dir, i), "--start", "2"}},
-			{"the other etcdx", b.before, []string{"watch", "--prefix", "b/", "--checkpoint", fmt.Sprintf("%s/before%d", b.dir, i), "--start", "2"}},
-		} {
-			if p.program == "" {
-				continue
-			}
-			begun := time.Now()
-			cmd, out, err := b.start(p.program, b.cluster.Endpoint(0), p.args...)
-			if err != nil {
-				return err
-			}
-			lines := bufio.NewReaderSize(out, 1<<20)
-			for n := 0; n < 3*b.events; {
-				text, err := lines.ReadSlice('\n')
-				if err != nil {
-					return fmt.Errorf("%s after %d lines: %w", p.name, n, err)
-				}
-				if len(text) > 0 {
-					n++
-				}
-			}
-			took, peak := time.Since(begun), peakKiB(cmd)
-			_ = cmd.Process.Signal(syscall.SIGTERM)
-			_ = cmd.Wait()
-			cpu := cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
-			fmt.Printf("replay of %d events, %s: %.2f s, %.0f events/s, %.2f s of CPU, peak memory %d MiB\n",
-				b.events, p.name, took.Seconds(), float64(b.events)/took.Seconds(), cpu.Seconds(), peak/1024)
-		}
-	}
-	return nil
 }
 
 // peakKiB is the most memory that a running process ever had resident, shared files included. What wait4(2) reports would
@@ -241,7 +211,7 @@ func (c counter) Write(b []byte) (int, error) { c.n.Add(int64(len(b))); return l
 // resync counts the bytes of a first synchronization of 100,000 keys, and of one after a compaction with 10 changed.
 func (b *bench) resync(ctx context.Context) error {
 	const keys = 100_000
-	if err := b.fill(ctx, history{keys, 1024, keys, 100}); err != nil {
+	if err := b.fill(ctx, history{n: keys, size: 1024, keys: keys, perRevision: 100}); err != nil {
 		return err
 	}
 	m, err := newMeter(b.cluster.Endpoint(0))
@@ -300,7 +270,7 @@ func (b *bench) backlogEtcdctl(ctx context.Context) error {
 
 // backlog lets a watch run into a reader that does not read.
 func (b *bench) backlog(ctx context.Context, name, program string, args ...string) error {
-	if err := b.fill(ctx, history{b.backlogMB * 100, 10_000, 100, b.perRevision}); err != nil {
+	if err := b.fill(ctx, history{n: b.backlogMB * 100, size: 10_000, keys: 100, perRevision: b.perRevision}); err != nil {
 		return err
 	}
 	cmd, _, err := b.start(program, b.cluster.Endpoint(0), args...)
