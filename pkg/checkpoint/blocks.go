@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"slices"
+	"strings"
 
 	"go.etcd.io/bbolt"
 )
@@ -19,8 +20,8 @@ func bucketBlocks() []byte { return []byte("blocks") }
 
 var errBlock = errors.New("a damaged block in the key index")
 
-func appendEntry(b, key []byte, k Known) []byte {
-	b = append(binary.AppendUvarint(b, uint64(len(key))), key...)
+func appendEntry(b []byte, key string, k Known) []byte {
+	b = appendKey(b, key)
 	for _, v := range [...]int64{k.Create, k.Mod, k.Version, k.Lease} {
 		b = binary.AppendUvarint(b, uint64(v))
 	}
@@ -29,11 +30,10 @@ func appendEntry(b, key []byte, k Known) []byte {
 
 // nextEntry returns the first entry of b, whose key is a part of b, and what follows it.
 func nextEntry(b []byte) (e Entry, rest []byte, err error) {
-	size, n := binary.Uvarint(b)
-	if n <= 0 || size > uint64(len(b)-n) {
+	var ok bool
+	if e.Key, rest, ok = nextKey(b); !ok {
 		return Entry{}, nil, errBlock
 	}
-	e.Key, rest = b[n:n+int(size)], b[n+int(size):]
 	for _, v := range [...]*int64{&e.Create, &e.Mod, &e.Version, &e.Lease} {
 		u, n := binary.Uvarint(rest)
 		if n <= 0 {
@@ -82,21 +82,21 @@ func find(c *bbolt.Cursor, key []byte) (Known, bool, error) {
 	return Known{}, false, nil
 }
 
-// merge brings the block of the first of keys, which are sorted, up to date with all of them that belong there. It returns
-// how many these are, and how many keys there are more than before.
-func merge(b *bbolt.Bucket, keys []string, changes map[string]*Known) (done int, more int64, err error) {
+// merge brings the block of the first of changes, which are in key order, up to date with all of them that belong there. It
+// returns how many these are, and how many keys there are more than before.
+func merge(b *bbolt.Bucket, changes []change) (done int, more int64, err error) {
 	c := b.Cursor()
-	first, old := seekBlock(c, []byte(keys[0]))
-	done = len(keys)
+	first, old := seekBlock(c, []byte(changes[0].key))
+	done = len(changes)
 	if first != nil {
 		if next, _ := c.Next(); next != nil {
-			done, _ = slices.BinarySearch(keys, string(next))
+			done, _ = slices.BinarySearchFunc(changes, string(next), func(c change, key string) int { return strings.Compare(c.key, key) })
 		}
 	}
 	// Both are the database's, and change with it.
 	first, old = bytes.Clone(first), bytes.Clone(old)
-	m := merger{changes: changes, out: make([]byte, 0, len(old)+64*done)}
-	if err := m.merge(old, keys[:done]); err != nil {
+	m := merger{out: make([]byte, 0, len(old)+64*done)}
+	if err := m.merge(old, changes[:done]); err != nil {
 		return 0, 0, err
 	}
 	if first != nil && (len(m.ends) == 0 || !bytes.Equal(m.keyAt(0), first)) {
@@ -109,49 +109,48 @@ func merge(b *bbolt.Bucket, keys []string, changes map[string]*Known) (done int,
 
 // merger makes blocks of an old one and of changes.
 type merger struct {
-	changes map[string]*Known // nil: deleted
-	out     []byte
-	ends    []int // of the entries in out
-	before  int64 // how many entries there were
+	out    []byte
+	ends   []int // of the entries in out
+	before int64 // how many entries there were
 }
 
-func (m *merger) merge(old []byte, keys []string) error {
+func (m *merger) merge(old []byte, changes []change) error {
 	for len(old) > 0 {
 		e, rest, err := nextEntry(old)
 		if err != nil {
 			return err
 		}
 		m.before++
-		for len(keys) > 0 && keys[0] < string(e.Key) {
-			m.change(keys[0])
-			keys = keys[1:]
+		for len(changes) > 0 && changes[0].key < string(e.Key) {
+			m.change(changes[0])
+			changes = changes[1:]
 		}
-		if len(keys) > 0 && keys[0] == string(e.Key) {
-			m.change(keys[0])
-			keys = keys[1:]
+		if len(changes) > 0 && changes[0].key == string(e.Key) {
+			m.change(changes[0])
+			changes = changes[1:]
 		} else {
 			m.out = append(m.out, old[:len(old)-len(rest)]...)
 			m.ends = append(m.ends, len(m.out))
 		}
 		old = rest
 	}
-	for _, key := range keys {
-		m.change(key)
+	for _, c := range changes {
+		m.change(c)
 	}
 	return nil
 }
 
-func (m *merger) change(key string) {
-	if k := m.changes[key]; k != nil {
-		m.out = appendEntry(m.out, []byte(key), *k)
+func (m *merger) change(c change) {
+	if c.known != nil {
+		m.out = appendEntry(m.out, c.key, *c.known)
 		m.ends = append(m.ends, len(m.out))
 	}
 }
 
 // keyAt returns the key of the entry that begins at an offset.
 func (m *merger) keyAt(at int) []byte {
-	size, n := binary.Uvarint(m.out[at:])
-	return m.out[at+n : at+n+int(size)]
+	key, _, _ := nextKey(m.out[at:])
+	return key
 }
 
 // write puts the entries into blocks of about the same size.

@@ -106,9 +106,9 @@ func FuzzIndexLog(f *testing.F) {
 		}
 		return b
 	}
-	known := map[string]*Known{"a": {Create: 1, Mod: 2, Version: 3, Sum: 4}, "b": nil}
+	known := []change{{"a", &Known{Create: 1, Mod: 2, Version: 3, Sum: 4}}, {"b", nil}}
 	two := log(func(l *indexLog) {
-		_, _ = l.append(1, 2, []string{"a", "b"}, known), l.announce(1, 2, []string{"c"}, map[string]int64{"c": 3})
+		_, _ = l.append(1, 2, known), l.announce(1, 2, []string{"c"}, map[string]int64{"c": 3})
 	})
 	f.Add(two)
 	f.Add(two[:len(two)-1])
@@ -128,7 +128,7 @@ func FuzzIndexLog(f *testing.F) {
 			if err := l.replay(func(r record) { records = append(records, r) }); err != nil {
 				t.Fatal(err)
 			}
-			if err := l.append(7, 8, []string{"new"}, map[string]*Known{}); err != nil {
+			if err := l.append(7, 8, []change{{"new", nil}}); err != nil {
 				t.Fatal(err)
 			}
 			return records

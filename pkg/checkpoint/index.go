@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -35,7 +36,7 @@ type Index struct {
 	db      *bbolt.DB
 	log     *indexLog
 	pending map[string]*Known // nil: deleted
-	fresh   []string          // the keys in pending that the log lacks
+	fresh   []change          // what the log lacks, in the order of the changes
 	// announced holds the keys that the handler may know of although their events are not handled, with the revision of
 	// the last such event; stored says that the database holds some.
 	announced map[string]int64
@@ -45,11 +46,16 @@ type Index struct {
 	count     int64 // of the database
 }
 
+// change is what became of a key.
+type change struct {
+	key   string
+	known *Known // nil: deleted
+}
+
 const (
 	indexLayout = 2
 	mostPending = 50_000
 	mostLogged  = 16 << 20
-	knownBytes  = 4*8 + 4
 )
 
 func bucketMeta() []byte { return []byte("meta") }
@@ -151,7 +157,7 @@ func (x *Index) change(key string, k *Known, rev int64) {
 		return
 	}
 	x.pending[key] = k
-	x.fresh = append(x.fresh, key)
+	x.fresh = append(x.fresh, change{key, k})
 	x.settle(key, rev)
 }
 
@@ -160,7 +166,7 @@ func (x *Index) Log(rev int64) error {
 	if len(x.fresh) == 0 && rev <= x.rev {
 		return nil
 	}
-	if err := x.log.append(x.base, rev, x.fresh, x.pending); err != nil {
+	if err := x.log.append(x.base, rev, x.fresh); err != nil {
 		return err
 	}
 	x.fresh, x.rev = x.fresh[:0], max(rev, x.rev)
@@ -187,12 +193,12 @@ func (x *Index) Flush(rev int64) error {
 	err := x.db.Update(func(tx *bbolt.Tx) error {
 		b := tx.Bucket(bucketBlocks())
 		b.FillPercent = 0.9 // blocks grow and are cut by themselves
-		for keys := slices.Sorted(maps.Keys(x.pending)); len(keys) > 0; {
-			done, more, err := merge(b, keys, x.pending)
+		for changes := x.sorted(); len(changes) > 0; {
+			done, more, err := merge(b, changes)
 			if err != nil {
 				return err
 			}
-			keys, x.count = keys[done:], x.count+more
+			changes, x.count = changes[done:], x.count+more
 		}
 		if err := x.storeAnnounced(tx); err != nil {
 			return err
@@ -210,19 +216,14 @@ func (x *Index) Flush(rev int64) error {
 	return x.log.clear()
 }
 
-func (k Known) append(b []byte) []byte {
-	for _, v := range [...]int64{k.Create, k.Mod, k.Version, k.Lease} {
-		b = binary.BigEndian.AppendUint64(b, uint64(v))
+// sorted returns what waits for Flush in key order, so that neighbours share pages.
+func (x *Index) sorted() []change {
+	all := make([]change, 0, len(x.pending))
+	for key, k := range x.pending {
+		all = append(all, change{key, k})
 	}
-	return binary.BigEndian.AppendUint32(b, k.Sum)
-}
-
-func decodeKnown(b []byte) (Known, error) {
-	if len(b) != knownBytes {
-		return Known{}, fmt.Errorf("a damaged entry in the key index")
-	}
-	n := func(i int) int64 { return int64(binary.BigEndian.Uint64(b[8*i:])) }
-	return Known{Create: n(0), Mod: n(1), Version: n(2), Lease: n(3), Sum: binary.BigEndian.Uint32(b[32:])}, nil
+	slices.SortFunc(all, func(a, b change) int { return strings.Compare(a.key, b.key) })
+	return all
 }
 
 // Len returns the number of keys, those that wait for Flush included.

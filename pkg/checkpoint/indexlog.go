@@ -18,6 +18,7 @@ type indexLog struct {
 	file   *os.File
 	size   int64
 	synced bool
+	buf    []byte
 }
 
 const recordHead = 8
@@ -45,39 +46,49 @@ type record struct {
 	announced map[string]int64  // the revisions of their events
 }
 
-// append writes one record; pending holds what is known of the keys named.
-func (l *indexLog) append(base, rev int64, keys []string, pending map[string]*Known) error {
-	b := beginRecord(base, rev, len(keys))
-	for _, key := range keys {
-		b = binary.AppendUvarint(b, uint64(len(key)))
-		b = append(b, key...)
-		if k := pending[key]; k != nil {
-			b = k.append(append(b, keySet))
+// append writes one record of changes.
+func (l *indexLog) append(base, rev int64, changes []change) error {
+	b := l.begin(base, rev)
+	for _, c := range changes {
+		if c.known != nil {
+			b = appendEntry(append(b, keySet), c.key, *c.known)
 		} else {
-			b = append(b, keyDeleted)
+			b = appendKey(append(b, keyDeleted), c.key)
 		}
 	}
 	return l.write(b)
 }
 
+func appendKey(b []byte, key string) []byte {
+	return append(binary.AppendUvarint(b, uint64(len(key))), key...)
+}
+
+// nextKey returns a key at the beginning of b, and what follows it; ok is false if there is none.
+func nextKey(b []byte) (key, rest []byte, ok bool) {
+	size, n := binary.Uvarint(b)
+	if n <= 0 || size > uint64(len(b)-n) {
+		return nil, nil, false
+	}
+	return b[n : n+int(size)], b[n+int(size):], true
+}
+
 // announce writes one record of keys of which the handler is about to hear.
 func (l *indexLog) announce(base, rev int64, keys []string, revs map[string]int64) error {
-	b := beginRecord(base, rev, len(keys))
+	b := l.begin(base, rev)
 	for _, key := range keys {
-		b = binary.AppendUvarint(b, uint64(len(key)))
-		b = append(append(b, key...), keyAnnounced)
-		b = binary.BigEndian.AppendUint64(b, uint64(revs[key]))
+		b = binary.AppendUvarint(appendKey(append(b, keyAnnounced), key), uint64(revs[key]))
 	}
 	return l.write(b)
 }
 
-func beginRecord(base, rev int64, keys int) []byte {
-	b := make([]byte, recordHead, 256+64*keys)
+func (l *indexLog) begin(base, rev int64) []byte {
+	b := append(l.buf[:0], make([]byte, recordHead)...)
 	b = binary.BigEndian.AppendUint64(b, uint64(base))
 	return binary.BigEndian.AppendUint64(b, uint64(rev))
 }
 
 func (l *indexLog) write(b []byte) error {
+	l.buf = b
 	body := b[recordHead:]
 	binary.BigEndian.PutUint32(b, crc32.Checksum(body, crc32.MakeTable(crc32.Castagnoli)))
 	binary.BigEndian.PutUint32(b[4:], uint32(len(body)))
@@ -154,23 +165,22 @@ func decodeRecord(b []byte) (record, error) {
 	r := record{changes: map[string]*Known{}, announced: map[string]int64{}}
 	r.base, r.rev, b = int64(binary.BigEndian.Uint64(b)), int64(binary.BigEndian.Uint64(b[8:])), b[16:]
 	for len(b) > 0 {
-		size, n := binary.Uvarint(b)
-		if n <= 0 || size >= uint64(len(b)-n) { // the byte behind the key is there too
-			return record{}, errRecord
-		}
-		key, what := string(b[n:n+int(size)]), b[n+int(size)]
-		b = b[n+int(size)+1:]
-		switch {
-		case what == keyDeleted:
-			r.changes[key] = nil
-		case what == keyAnnounced && len(b) >= 8:
-			r.announced[key], b = int64(binary.BigEndian.Uint64(b)), b[8:]
-		case what == keySet && len(b) >= knownBytes:
-			k, err := decodeKnown(b[:knownBytes])
+		what := b[0]
+		if what == keySet {
+			e, rest, err := nextEntry(b[1:])
 			if err != nil {
 				return record{}, err
 			}
-			r.changes[key], b = &k, b[knownBytes:]
+			r.changes[string(e.Key)], b = &e.Known, rest
+			continue
+		}
+		key, rest, ok := nextKey(b[1:])
+		rev, n := binary.Uvarint(rest)
+		switch {
+		case ok && what == keyDeleted:
+			r.changes[string(key)], b = nil, rest
+		case ok && what == keyAnnounced && n > 0:
+			r.announced[string(key)], b = int64(rev), rest[n:]
 		default:
 			return record{}, errRecord
 		}

@@ -143,7 +143,7 @@ func handlerMutants() []mutant {
 		},
 		{
 			Name: "block-bounds", Protection: "a block of the key index ends where the next one begins", File: "pkg/checkpoint/blocks.go",
-			Old: `done, _ = slices.BinarySearch(keys, string(next))`, New: `done = max(done, slices.Index(keys, string(next)))`,
+			Old: `if next, _ := c.Next(); next != nil {`, New: `if next, _ := c.Next(); next == nil && len(next) > 0 {`,
 			Test: "./pkg/checkpoint TestIndexAgainstAMap",
 		},
 		{
