@@ -53,7 +53,10 @@ func (e *UnavailableError) Error() string {
 		}
 		parts[i] = a.Endpoint + " " + sentence
 	}
-	text := "no endpoint served the request: " + strings.Join(parts, "; ")
+	text := "no endpoint served the request"
+	if len(parts) > 0 {
+		text += ": " + strings.Join(parts, "; ")
+	}
 	if e.Cause != nil {
 		// The words that scripts around etcdctl look for.
 		text = e.Cause.Error() + ": " + text

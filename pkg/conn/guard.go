@@ -93,7 +93,9 @@ func (w guarded[R]) run(ctx context.Context) (R, error) {
 		<-a.replies
 	}
 	if errors.Is(err, errOver) {
-		err = context.Cause(ctx)
+		if err = context.Cause(ctx); errors.Is(err, context.DeadlineExceeded) {
+			err = &UnavailableError{Cause: err}
+		}
 	}
 	return resp, err
 }

@@ -272,3 +272,23 @@ func TestGuardedWriteUnderContention(t *testing.T) {
 		}
 	})
 }
+
+// A write that nothing was sent of says so, however its time went by.
+func TestAGuardedWriteThatIsOverWasNotApplied(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		w := guarded[string]{
+			read: func(context.Context) (guard, int, error) { return guard{rev: 7, head: 10}, 0, nil },
+			send: func(context.Context, int, guard) reply[string] {
+				return reply[string]{guard: guard{rev: 7, head: 10}, err: errors.New("refused")}
+			},
+			judge:  func(int, error) (verdict, Reason, error) { return elsewhere, Refused, nil },
+			failed: func(int, Reason) {},
+		}
+		_, err := w.run(ctx)
+		if e, ok := errors.AsType[*UnavailableError](err); !ok || !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %v (%v), want an UnavailableError with the deadline", err, e)
+		}
+	})
+}
