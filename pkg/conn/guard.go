@@ -107,6 +107,9 @@ func (a *attempts[R]) loop() (resp R, err error) {
 	}
 	patience, step := firstPatience, firstStep
 	for {
+		if a.ctx.Err() != nil && !a.open {
+			return resp, errOver
+		}
 		a.dispatch(member, g)
 		r, ok := a.await(patience)
 		switch {

@@ -276,10 +276,11 @@ func TestGuardedWriteUnderContention(t *testing.T) {
 // A write that nothing was sent of says so, however its time went by.
 func TestAGuardedWriteThatIsOverWasNotApplied(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		// Not at the instant in which a pause ends: which of the two is seen first would be up to chance.
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second+time.Millisecond)
 		defer cancel()
 		w := guarded[string]{
-			read: func(context.Context) (guard, int, error) { return guard{rev: 7, head: 10}, 0, nil },
+			read: func(ctx context.Context) (guard, int, error) { return guard{rev: 7, head: 10}, 0, ctx.Err() },
 			send: func(context.Context, int, guard) reply[string] {
 				return reply[string]{guard: guard{rev: 7, head: 10}, err: errors.New("refused")}
 			},
