@@ -293,3 +293,25 @@ func TestAGuardedWriteThatIsOverWasNotApplied(t *testing.T) {
 		}
 	})
 }
+
+// A write whose time ends while the guard is read is not sent any more: its outcome would be unknown for nothing.
+func TestAGuardedWriteIsNotSentLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		w := guarded[string]{
+			read: func(ctx context.Context) (guard, int, error) {
+				<-ctx.Done()
+				return guard{rev: 7, head: 10}, 0, nil // answered in the last instant
+			},
+			send: func(context.Context, int, guard) reply[string] {
+				t.Error("sent")
+				return reply[string]{applied: true}
+			},
+		}
+		_, err := w.run(ctx)
+		if e, ok := errors.AsType[*UnavailableError](err); !ok {
+			t.Errorf("got %v (%v), want an UnavailableError", err, e)
+		}
+	})
+}
