@@ -184,9 +184,10 @@ func judgeTLS(s stage, err error) (Reason, bool) {
 	return "", false
 }
 
-// judgeBytes classifies by the first bytes of a server. An HTTP/2 server, as etcd is, starts with a SETTINGS frame.
+// judgeBytes classifies by the first bytes of a server. An HTTP/2 server, as etcd is, starts with a SETTINGS frame: 3 bytes
+// of length, of which the first is 0, and the type 4. A TLS record starts with its type, 20 to 23, and its length comes fourth.
 func judgeBytes(s stage, first []byte) (Reason, bool) {
-	http2 := len(first) >= 4 && first[3] == 4 // the frame's type
+	http2 := len(first) >= 4 && first[0] == 0 && first[3] == 4
 	switch {
 	case s == stageTLS && http2:
 		return PlainPort, true
