@@ -199,7 +199,7 @@ func judgeBytes(s stage, first []byte) (Reason, bool) {
 		return NotEtcd, true
 	case s == stagePlain && len(first) >= 3 && first[0] == 21 && first[1] == 3:
 		return TLSPort, true // a TLS alert
-	case s == stagePlain && len(first) > 0 && !http2:
+	case s == stagePlain && len(first) >= 4 && !http2:
 		return NotEtcd, true
 	}
 	return "", false
