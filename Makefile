@@ -23,7 +23,7 @@ docs: ## writes docs/cli from the help texts
 check: ## what CI runs
 	.ci/run
 
-snapshot: ## all archives and packages in dist/, unsigned and without SBOM
+snapshot: ## all archives and packages in dist/, unsigned and without SBOM (scripts/try-release.sh tries them)
 	"$$(.ci/run tool goreleaser)" release --snapshot --clean --skip=publish,sign,sbom
 
 FUZZTIME ?= 1m

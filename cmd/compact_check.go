@@ -121,7 +121,7 @@ func (o compactCheckOptions) check(ctx context.Context, g *globals, s checkpoint
 	}
 	ctx, cancel := g.short(ctx)
 	defer cancel()
-	w := &watch.Watcher{Config: watch.Config{Range: spec.watchRange()}, Source: watchSource{c}, KV: c}
+	w := &watch.Watcher{Config: watch.Config{Range: spec.watchRange()}, Source: watchSource{c, g.notice}, KV: c}
 	ev := watch.Evidence{ClusterID: s.ClusterID, Term: s.Term, Rev: s.Rev, Count: -1}
 	if s.Anchor != nil {
 		a := watch.Anchor(*s.Anchor)

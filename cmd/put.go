@@ -146,8 +146,8 @@ func parseTTL(text string) (time.Duration, error) {
 func (w putWrite) run(ctx context.Context, c *conn.Cluster, p *output.Printer) error {
 	lease := w.lease
 	if w.ttl > 0 {
-		var err error
-		if lease, err = c.Grant(ctx, w.ttl); err != nil {
+		lease = c.NewLease()
+		if err := c.Grant(ctx, lease, w.ttl); err != nil {
 			return fmt.Errorf("put %q: grant a lease: %w", w.key, err)
 		}
 	}

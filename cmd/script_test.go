@@ -4,6 +4,7 @@ package cmd
 
 import (
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -27,6 +28,7 @@ func TestMain(m *testing.M) {
 		"notified": notifiedMain,
 		"faulty":   func() { os.Exit(faultyMain()) },
 		"sigints":  func() { os.Exit(sigintsMain()) },
+		"web":      webMain,
 		// The verbs that start processes themselves ask this one for the script's environment.
 		"printenv0": func() { fmt.Print(strings.Join(os.Environ(), "\x00")) },
 	})
@@ -34,6 +36,14 @@ func TestMain(m *testing.M) {
 
 // etcdctlMain is the main function of the etcdctl that go.mod pins, for tests that put etcdx beside it.
 func etcdctlMain() { ctlv3.MustStart() }
+
+// webMain is a load balancer without anybody behind it, at the host and port that its argument names.
+func webMain() {
+	fmt.Fprintln(os.Stderr, http.ListenAndServe(os.Args[1], http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { //nolint:gosec // it ends with its test
+		w.WriteHeader(http.StatusServiceUnavailable)
+	})))
+	os.Exit(1)
+}
 
 // TestScript runs testdata/script/*.txtar, each on clusters of its own. README.md there describes the verbs.
 // -run TestScript/get_put picks one. ETCDX_TEST_ETCD names an etcd executable to test against instead of the linked server.

@@ -167,7 +167,7 @@ func (o *watchOptions) plainWatcher(g *globals, r watch.Range) (*watch.Watcher, 
 		return nil, err
 	}
 	w := &watch.Watcher{
-		Config: watch.Config{Range: r, PrevKV: o.prevKV, ProgressNotify: o.progressNotify}, Source: watchSource{c}, KV: c,
+		Config: watch.Config{Range: r, PrevKV: o.prevKV, ProgressNotify: o.progressNotify}, Source: watchSource{c, g.notice}, KV: c,
 	}
 	// Progress keeps a quiet watch's position ahead of compactions. Where marks are printed, only those asked for come.
 	if !o.progressNotify && !o.interactive {

@@ -45,7 +45,6 @@ func (k keptWatch) run(ctx context.Context) error {
 	keep := &watch.Keep{
 		Index: watch.NoIndex{}, OnCompacted: watch.Policy(k.spec.OnCompacted), OnRegression: watch.Policy(k.spec.OnRegression),
 		VerifyEvery: k.spec.VerifyEvery, Deliver: s.deliver, Live: s.stats.live,
-		Mends: func(err error) bool { return as[*conn.UnavailableError](err) && mendsItself(err) },
 	}
 	if err := k.endLeft(); err != nil {
 		return errors.Join(err, k.file.Close())
@@ -109,6 +108,8 @@ func (k keptWatch) open(s *sink, keep *watch.Keep) error {
 	if err != nil {
 		return err
 	}
+	source := watchSource{c, k.g.notice}
+	keep.Mends = func(err error) bool { return as[*conn.UnavailableError](err) && source.mends(err) }
 	keep.Watcher = &watch.Watcher{
 		Config: watch.Config{
 			Range: k.spec.watchRange(), PrevKV: k.spec.PrevKV, ProgressNotify: true, Fragment: true, QueueBytes: k.spec.QueueMiB << 20, ItemBytes: itemBytes,
@@ -116,7 +117,7 @@ func (k keptWatch) open(s *sink, keep *watch.Keep) error {
 			Idle:        watch.Idle{Mode: watch.IdleMode(k.spec.IdleAdvance), After: k.spec.IdleAfter, Lag: k.spec.IdleLag},
 			Compactions: func() time.Duration { return s.stats.read().cadence.Shortest },
 		},
-		Source: watchSource{c}, KV: c,
+		Source: source, KV: c,
 	}
 	if k.spec.TrackKeys {
 		if s.index, err = checkpoint.OpenIndex(indexPath(k.file.Path())); err != nil {

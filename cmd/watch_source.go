@@ -21,24 +21,59 @@ import (
 )
 
 // watchSource lets pkg/watch open its streams on a cluster's members.
-type watchSource struct{ c *conn.Cluster }
+type watchSource struct {
+	c      *conn.Cluster
+	notice func(text string)
+}
+
+const (
+	streamPause = 200 * time.Millisecond
+	// longStream is how long a stream has to last for its failure to be news, even if it is the one before again.
+	longStream = 10 * time.Second
+)
 
 // Stream keeps work on a member that answers, for as long as another try may help.
 func (s watchSource) Stream(ctx context.Context, work func(context.Context, watch.Member) error) error {
+	said := ""
 	for {
+		begun := time.Now()
 		err := s.c.Stream(ctx, func(ctx context.Context, m conn.Member) error { return work(ctx, watchMember(m)) })
-		if err == nil || ctx.Err() != nil || !mendsItself(err) {
+		if err == nil || ctx.Err() != nil {
 			return err
 		}
+		if time.Since(begun) > longStream {
+			said = ""
+		}
+		if !s.mends(err) {
+			return err
+		}
+		if text := err.Error(); prospectOf(err) == wrongSetUp && text != said {
+			said = text
+			s.notice(text + ": trying again")
+		}
 		select {
-		case <-time.After(200 * time.Millisecond):
+		case <-time.After(streamPause):
 		case <-ctx.Done():
 		}
 	}
 }
 
-// mendsItself says whether waiting may end the failure err: all members away, but not a refused login or certificate.
-func mendsItself(err error) bool {
+// mends says whether waiting may end the failure err.
+func (s watchSource) mends(err error) bool {
+	p := prospectOf(err)
+	return p == mendsItself || p == wrongSetUp && s.c.Served()
+}
+
+// prospect is what waiting can do about a failure.
+type prospect int
+
+const (
+	lasts       prospect = iota
+	mendsItself          // all members away, an election
+	wrongSetUp           // no member talks to this client: lasting, if none ever did
+)
+
+func prospectOf(err error) prospect {
 	u, ok := errors.AsType[*conn.UnavailableError](err)
 	if !ok {
 		code := status.Code(err)
@@ -47,18 +82,21 @@ func mendsItself(err error) bool {
 		}
 		switch code {
 		case codes.PermissionDenied, codes.Unauthenticated, codes.InvalidArgument, codes.FailedPrecondition, codes.Unimplemented:
-			return false
+			return lasts
 		}
-		return true
+		return mendsItself
 	}
+	found := wrongSetUp
 	for _, a := range u.Attempts {
 		switch a.Reason {
-		case conn.WrongCA, conn.NeedCert, conn.PlainPort, conn.TLSPort, conn.NotEtcd, conn.BadLogin, conn.NoPermission:
+		case conn.BadLogin, conn.NoPermission:
+			found = lasts
+		case conn.WrongCA, conn.NeedCert, conn.PlainPort, conn.TLSPort, conn.NotEtcd:
 		default:
-			return true
+			return mendsItself
 		}
 	}
-	return len(u.Attempts) == 0
+	return found
 }
 
 func watchMember(m conn.Member) watch.Member {

@@ -1,19 +1,47 @@
 #!/usr/bin/env bash
-# Builds a snapshot release, installs its deb, tries what it installed, and removes it again. Needs dpkg, and root or sudo.
+# Builds a snapshot release of what is committed, in a clone, installs its deb, and tries what it installed. Needs dpkg.
 #
-#   scripts/try-release.sh        archives and packages for this machine's kind only
-#   scripts/try-release.sh -all   for all systems, as a release does
+#   scripts/try-release.sh [-all] [-system] [-signed]
 #
-# Signatures and SBOMs are left out: they need the identity of the release workflow, and syft.
+#   -all      for all systems, as a release does, not for this machine's kind only
+#   -system   install it into this system and remove it again (needs root or sudo), not into a directory of its own
+#   -signed   also make the SBOMs, and sign the checksums with a key made for it: the release workflow signs with its own
+#             identity instead. Builds cosign and syft, which takes a while
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
+all='' system='' signed=''
+for arg; do
+	case $arg in
+	-all) all=yes ;;
+	-system) system=yes ;;
+	-signed) signed=yes ;;
+	*)
+		echo "try-release: what is $arg? usage: try-release.sh [-all] [-system] [-signed]" >&2
+		exit 64
+		;;
+	esac
+done
+
+ci=$PWD/.ci/run
 arch=$(go env GOARCH)
 work=$(mktemp -d)
 installed=
 as_root() { if (($(id -u) == 0)); then "$@"; else sudo "$@"; fi; }
+
+# Where it is installed: a directory with a package database of its own, or the system.
+root=$work/root
+dpkg_() { dpkg --root="$root" --force-not-root --log=/dev/null "$@"; }
+if [[ $system ]]; then
+	root=
+	dpkg_() { as_root dpkg "$@"; }
+else
+	mkdir -p "$root"/var/lib/dpkg/{updates,info,triggers}
+	touch "$root"/var/lib/dpkg/{status,available}
+fi
+
 clean_up() {
-	[[ -z $installed ]] || as_root dpkg -r etcdx >/dev/null || true
+	[[ -z $installed ]] || dpkg_ -r etcdx >/dev/null || true
 	rm -rf "$work"
 }
 trap clean_up EXIT
@@ -22,22 +50,26 @@ die() {
 	exit 1
 }
 
-if dpkg -s etcdx >/dev/null 2>&1; then
+if dpkg_ -s etcdx >/dev/null 2>&1; then
 	die "the package etcdx is installed on this machine: remove it first"
 fi
 
-# The Go tool records no version in a linked work tree: what is committed is built in a clone then.
-if [[ -f .git ]]; then
-	git clone --quiet . "$work/clone"
-	cd "$work/clone"
-fi
+git clone --quiet . "$work/clone"
+cd "$work/clone"
 
-config=.goreleaser.yml
-if [[ ${1:-} != -all ]]; then
-	config=$work/goreleaser.yml
-	sed -e 's/^\( *goos:\).*/\1 [linux]/' -e "s/^\( *goarch:\).*/\1 [$arch]/" .goreleaser.yml >"$config"
+config=$work/goreleaser.yml skip=publish,sign,sbom
+cp .goreleaser.yml "$config"
+[[ $all ]] || sed -i -e 's/^\( *goos:\).*/\1 [linux]/' -e "s/^\( *goarch:\).*/\1 [$arch]/" "$config"
+if [[ $signed ]]; then
+	skip=publish
+	cosign=$("$ci" tool cosign)
+	syft=$("$ci" tool syft)
+	PATH=$(dirname "$cosign"):$(dirname "$syft"):$PATH
+	export COSIGN_PASSWORD=
+	(cd "$work" && "$cosign" generate-key-pair)
+	sed -i "s|args: \[sign-blob, |&--key=$work/cosign.key, --tlog-upload=false, --use-signing-config=false, |" "$config"
 fi
-"$(.ci/run tool goreleaser)" release --snapshot --clean --skip=publish,sign,sbom --config "$config"
+"$("$ci" tool goreleaser)" release --snapshot --clean --skip="$skip" --config "$config"
 
 echo "== the files"
 (cd dist && sha256sum --check --quiet checksums.txt)
@@ -52,12 +84,26 @@ for name in etcdx etcdx-lab LICENSE README.md completions/etcdx.bash man/etcdx.1
 	grep -qE "^[^/]+/$name\$" "$work/archive" || die "${archives[0]} has no $name"
 done
 
+if [[ $signed ]]; then
+	echo "== signature and SBOM"
+	verify() { "$cosign" verify-blob --key "$work/cosign.pub" --bundle dist/checksums.txt.sigstore.json --insecure-ignore-tlog=true "$1"; }
+	verify dist/checksums.txt
+	sed 's/^./x/' dist/checksums.txt >"$work/changed"
+	! verify "$work/changed" 2>/dev/null || die "the signature is good for other checksums, too"
+	sbom=${archives[0]}.sbom.json
+	for module in go.etcd.io/etcd/client/v3 google.golang.org/grpc; do
+		grep -q "\"$module\"" "$sbom" || die "$sbom does not name $module"
+	done
+	grep -q "  ${sbom#dist/}\$" dist/checksums.txt || die "$sbom is not in checksums.txt"
+fi
+
 echo "== installed"
 installed=yes
-as_root dpkg -i "${debs[0]}"
-dpkg -L etcdx >"$work/files"
+dpkg_ -i "${debs[0]}"
+dpkg_ -L etcdx >"$work/files"
+PATH=$root/usr/bin:$PATH
 for command in etcdx etcdx-lab; do
-	[[ $(command -v "$command") == /usr/bin/"$command" ]] || die "$command in the PATH is $(command -v "$command")"
+	[[ $(command -v "$command") == "$root/usr/bin/$command" ]] || die "$command in the PATH is $(command -v "$command")"
 done
 etcdx version | tee "$work/version"
 grep -q '^etcdx version: v' "$work/version" || die "the version is not that of a commit or a tag"
@@ -74,7 +120,7 @@ etcdx lab up --detach --members 1 --name try-release
 echo "== completion, as bash loads it"
 # A shell that has read the file of the package knows the command and offers subcommands.
 bash --norc -c '
-	source /usr/share/bash-completion/completions/etcdx
+	source "$1"/usr/share/bash-completion/completions/etcdx
 	# Of the package bash-completion, which need not be installed here; in a real shell it looks at the line as this does.
 	declare -F _get_comp_words_by_ref >/dev/null || _get_comp_words_by_ref() {
 		words=("${COMP_WORDS[@]}") cword=$COMP_CWORD cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}
@@ -83,23 +129,24 @@ bash --norc -c '
 	COMP_LINE="etcdx compact-" COMP_POINT=14 COMP_WORDS=(etcdx compact-) COMP_CWORD=1 COMP_TYPE=9 COMPREPLY=()
 	__start_etcdx
 	printf "%s\n" "${COMPREPLY[@]}"
-	[[ ${COMPREPLY[*]} == *compact-check* ]]'
+	[[ ${COMPREPLY[*]} == *compact-check* ]]' bash "$root"
 for shell in bash zsh fish; do
 	etcdx completion "$shell" >"$work/completion.$shell"
 	[[ -s $work/completion.$shell ]] || die "no completion for $shell"
 done
-cmp "$work/completion.bash" /usr/share/bash-completion/completions/etcdx
+cmp "$work/completion.bash" "$root/usr/share/bash-completion/completions/etcdx"
 
 echo "== man pages"
 for page in etcdx etcdx-lock etcdx-watch etcdx-resume etcdx-compact-check; do
 	file=$(grep -E "/man1/$page\.1(\.gz)?\$" "$work/files") || die "no man page $page"
-	[[ ! -f $file ]] || man -l "$file" >/dev/null # images without documentation do not unpack it
+	# Images without documentation do not unpack it, and have no man to read it with.
+	if [[ -f $root$file ]] && command -v man >/dev/null; then man -l "$root$file" >/dev/null; fi
 done
 
 echo "== removed"
-as_root dpkg -r etcdx
+dpkg_ -r etcdx
 installed=
 while read -r file; do
-	[[ ! -f $file ]] || die "$file was left behind"
+	[[ ! -f $root$file ]] || die "$file was left behind"
 done <"$work/files"
 echo "ok"

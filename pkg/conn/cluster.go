@@ -30,6 +30,7 @@ type Cluster struct {
 	mu       sync.Mutex // guards what follows
 	roster   *roster
 	answers  []time.Time // when each member last answered
+	served   bool
 	reviving bool
 
 	ctx    context.Context // ends with Close
@@ -127,11 +128,19 @@ func (c *Cluster) judge(i int, err error) (verdict, Reason, error) {
 	return v, why, cause
 }
 
+// Served says whether any member has answered since Open: the settings were right then, and whoever refuses them now may be a
+// load balancer whose etcd is away, or a member that got its new certificate before this host got the new CA.
+func (c *Cluster) Served() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.served
+}
+
 func (c *Cluster) answered(i int, took time.Duration) {
 	c.members[i].notes.settled()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.answers[i] = time.Now()
+	c.answers[i], c.served = time.Now(), true
 	if c.roster.answered(i, took) {
 		c.save()
 	}

@@ -12,21 +12,26 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
-// Grant makes a lease that ends after ttl, in whole seconds, unless it is renewed. The server may make it longer.
-// The ID is chosen here, so that repeating the call, or sending it to two members, makes one lease.
-func (c *Cluster) Grant(ctx context.Context, ttl time.Duration) (id int64, err error) {
+// NewLease chooses the ID of a lease that Grant is to make. It is positive and random, as a server would choose it.
+func (c *Cluster) NewLease() int64 {
 	var b [8]byte
 	rand.Read(b[:]) // never fails
-	id = int64(binary.LittleEndian.Uint64(b[:])&(1<<63-1) | 1)
+	return int64(binary.LittleEndian.Uint64(b[:])&(1<<63-1) | 1)
+}
+
+// Grant makes a lease that ends after ttl, in whole seconds, unless it is renewed. The server may make it longer.
+// As the ID is known before, repeating the call, or sending it to two members, makes one lease.
+func (c *Cluster) Grant(ctx context.Context, id int64, ttl time.Duration) error {
 	req := &pb.LeaseGrantRequest{TTL: int64(ttl / time.Second), ID: id}
-	return Read(ctx, c, func(ctx context.Context, m Member) (int64, error) {
+	_, err := Read(ctx, c, func(ctx context.Context, m Member) (struct{}, error) {
 		_, err := pb.NewLeaseClient(m.Client.ActiveConnection()).LeaseGrant(ctx, req)
 		err = clientv3.ContextError(ctx, err)
 		if errors.Is(err, rpctypes.ErrLeaseExist) {
 			err = nil // an earlier copy of this call
 		}
-		return id, err
+		return struct{}{}, err
 	})
+	return err
 }
 
 // Revoke ends a lease and deletes its keys. A lease that is gone already is no error.

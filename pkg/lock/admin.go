@@ -65,8 +65,8 @@ func Ask(ctx context.Context, s Keys, c Contender, by string) error {
 // with this package kills its work and lets go; a dead or cut-off one has passed its own deadline when the lease, to which its
 // key is moved and which nobody renews, ends. ttl is the holder's time to live.
 func Break(ctx context.Context, s Store, c Contender, ttl time.Duration) error {
-	lease, err := s.Grant(ctx, ttl+2*time.Second)
-	if err != nil {
+	lease := s.NewLease()
+	if err := s.Grant(ctx, lease, ttl+2*time.Second); err != nil {
 		return fmt.Errorf("grant a lease: %w", err)
 	}
 	value := string(c.Value)

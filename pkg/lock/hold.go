@@ -386,7 +386,7 @@ func (h *Held) marks(ctx context.Context, outcome error) ([]clientv3.Op, error) 
 		if outcome != nil {
 			return nil, nil
 		}
-		return o.marks(ctx, h.store, h.r.Name, run)
+		return o.marks(ctx, h.store, h.r.Name, run, newRunLeases(h.store))
 	}
 	return o.ends(h.r.Name, run), nil
 }

@@ -63,8 +63,10 @@ func (e *LostError) Unwrap() []error { return []error{ErrLost, e.Work} }
 
 // Leases are the cluster's leases. All calls may be repeated.
 type Leases interface {
-	// Grant makes a lease of at least ttl, in whole seconds.
-	Grant(ctx context.Context, ttl time.Duration) (lease int64, err error)
+	// NewLease chooses the ID of a lease that does not exist. Nothing is sent.
+	NewLease() (lease int64)
+	// Grant makes a lease of at least ttl, in whole seconds; one that an earlier call has made is left alone.
+	Grant(ctx context.Context, lease int64, ttl time.Duration) error
 	// Renew restarts a lease and returns its time to live. It returns ErrLeaseGone if there is no such lease.
 	Renew(ctx context.Context, lease int64) (ttl time.Duration, err error)
 	// Revoke ends a lease and deletes its keys; one that is gone is no error.

@@ -290,12 +290,15 @@ func send[T any](ctx context.Context, l *link, do func() (T, error)) (T, error) 
 	return v, err
 }
 
-func (l *link) Grant(ctx context.Context, ttl time.Duration) (int64, error) {
+func (l *link) NewLease() int64 {
 	l.m.mu.Lock()
+	defer l.m.mu.Unlock()
 	l.m.nextID++
-	id := l.m.nextID
-	l.m.mu.Unlock()
-	return send(ctx, l, func() (int64, error) {
+	return l.m.nextID
+}
+
+func (l *link) Grant(ctx context.Context, id int64, ttl time.Duration) error {
+	_, err := send(ctx, l, func() (int64, error) {
 		l.m.mu.Lock()
 		defer l.m.mu.Unlock()
 		if l.m.leases[id] == nil {
@@ -303,6 +306,7 @@ func (l *link) Grant(ctx context.Context, ttl time.Duration) (int64, error) {
 		}
 		return id, nil
 	})
+	return err
 }
 
 func (l *link) Renew(ctx context.Context, lease int64) (time.Duration, error) {

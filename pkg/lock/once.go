@@ -100,26 +100,30 @@ func parseRun(kv *mvccpb.KeyValue) (r Run) {
 	return r
 }
 
+// runLeases are the leases of what remembers a run. They are chosen before the first try, so that others make no more of them:
+// nothing would ever end the ones whose grant was not answered, but their time, which may be weeks.
+type runLeases struct{ period, id int64 }
+
+func newRunLeases(s Leases) runLeases { return runLeases{s.NewLease(), s.NewLease()} }
+
 // marks returns what remembers a run, and grants the leases for it.
-func (o Once) marks(ctx context.Context, s Leases, name string, r Run) ([]clientv3.Op, error) {
+func (o Once) marks(ctx context.Context, s Leases, name string, r Run, l runLeases) ([]clientv3.Op, error) {
 	b, err := json.Marshal(r)
 	if err != nil {
 		return nil, err
 	}
 	var ops []clientv3.Op
 	if o.Every > 0 {
-		lease, err := s.Grant(ctx, o.Every)
-		if err != nil {
+		if err := s.Grant(ctx, l.period, o.Every); err != nil {
 			return nil, fmt.Errorf("grant a lease for the period: %w", err)
 		}
-		ops = append(ops, clientv3.OpPut(stateKey(name), string(b)), clientv3.OpPut(periodKey(name), "", clientv3.WithLease(clientv3.LeaseID(lease))))
+		ops = append(ops, clientv3.OpPut(stateKey(name), string(b)), clientv3.OpPut(periodKey(name), "", clientv3.WithLease(clientv3.LeaseID(l.period))))
 	}
 	if o.ID != "" {
-		lease, err := s.Grant(ctx, o.Keep)
-		if err != nil {
+		if err := s.Grant(ctx, l.id, o.Keep); err != nil {
 			return nil, fmt.Errorf("grant a lease for the run's name: %w", err)
 		}
-		ops = append(ops, clientv3.OpPut(onceKey(name, o.ID), string(b), clientv3.WithLease(clientv3.LeaseID(lease))))
+		ops = append(ops, clientv3.OpPut(onceKey(name, o.ID), string(b), clientv3.WithLease(clientv3.LeaseID(l.id))))
 	}
 	return ops, nil
 }
@@ -140,8 +144,9 @@ func (a *acquirer) markStart(ctx context.Context) error {
 	if err != nil || o.OnSuccess {
 		return err
 	}
+	leases := newRunLeases(a.store)
 	ops, err := persist(ctx, a.session, func(ctx context.Context) ([]clientv3.Op, error) {
-		return o.marks(ctx, a.store, a.r.Name, Run{Start: time.Now().UTC(), Token: a.token, Host: a.r.Holder.Host})
+		return o.marks(ctx, a.store, a.r.Name, Run{Start: time.Now().UTC(), Token: a.token, Host: a.r.Holder.Host}, leases)
 	})
 	if err != nil {
 		return err

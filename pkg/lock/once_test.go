@@ -81,8 +81,40 @@ func (p patient) Get(ctx context.Context, key string, opts ...clientv3.OpOption)
 	return again(ctx, func(ctx context.Context) (*clientv3.GetResponse, error) { return p.link.Get(ctx, key, opts...) })
 }
 
-func (p patient) Grant(ctx context.Context, ttl time.Duration) (int64, error) {
-	return again(ctx, func(ctx context.Context) (int64, error) { return p.link.Grant(ctx, ttl) })
+func (p patient) Grant(ctx context.Context, lease int64, ttl time.Duration) error {
+	_, err := again(ctx, func(ctx context.Context) (struct{}, error) { return struct{}{}, p.link.Grant(ctx, lease, ttl) })
+	return err
+}
+
+// A run whose mark needs a lease gets one, however often the cluster grants it without an answer.
+func TestARunTakesOneLease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newModel()
+		s := &unanswered{link: &link{m: m, rng: rand.New(rand.NewPCG(1, 1)), wg: &sync.WaitGroup{}}, times: 3}
+		err := runOnce(t.Context(), s, Once{ID: "x", Keep: 7 * 24 * time.Hour}, func() {})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s.times != 0 || len(m.leases) != 1 {
+			t.Errorf("%d leases are left, want that of the mark alone; %d answers are still to be lost", len(m.leases), s.times)
+		}
+	})
+}
+
+// unanswered grants leases that last for hours without saying so, several times.
+type unanswered struct {
+	*link
+	times int
+}
+
+func (u *unanswered) Grant(ctx context.Context, lease int64, ttl time.Duration) error {
+	err := u.link.Grant(ctx, lease, ttl)
+	if err == nil && ttl > time.Hour && u.times > 0 {
+		u.times--
+		<-ctx.Done()
+		err = errNetwork
+	}
+	return err
 }
 
 func again[T any](ctx context.Context, call func(context.Context) (T, error)) (T, error) {

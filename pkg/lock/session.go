@@ -39,7 +39,8 @@ func open(ctx context.Context, s Leases, clock Clock, r *Request) (*session, err
 	var ttl time.Duration
 	for again := true; again; {
 		var err error
-		if lease, err = s.Grant(ctx, r.TTL); err != nil {
+		lease = s.NewLease()
+		if err = s.Grant(ctx, lease, r.TTL); err != nil {
 			return nil, fmt.Errorf("grant a lease: %w", err)
 		}
 		// The grant does not say how long the lease lives, and the server may have made it longer.

@@ -3,9 +3,12 @@ package main
 import (
 	"context"
 	"errors"
+	"math"
+	"math/rand/v2"
 	"strings"
 	"time"
 
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
@@ -15,13 +18,13 @@ import (
 // oneClient is a store without fail-over, so that only what pkg/lock itself asks for is counted.
 type oneClient struct{ *clientv3.Client }
 
+// NewLease implements lock.Leases.
+func (c oneClient) NewLease() int64 { return 1 + rand.Int64N(math.MaxInt64) }
+
 // Grant implements lock.Leases.
-func (c oneClient) Grant(ctx context.Context, ttl time.Duration) (int64, error) {
-	resp, err := c.Client.Grant(ctx, int64(ttl/time.Second))
-	if err != nil {
-		return 0, err
-	}
-	return int64(resp.ID), nil
+func (c oneClient) Grant(ctx context.Context, lease int64, ttl time.Duration) error {
+	_, err := pb.NewLeaseClient(c.ActiveConnection()).LeaseGrant(ctx, &pb.LeaseGrantRequest{ID: lease, TTL: int64(ttl / time.Second)})
+	return err
 }
 
 // Renew implements lock.Leases.

@@ -85,6 +85,12 @@ func processMutants() []mutant {
 			Old: `[]clientv3.Cmp{f.guards()}`, New: `nil`,
 			Test: "./cmd TestScript/lock_fence_txn",
 		},
+		{
+			Name: "run-leases", Protection: "what remembers a run has one lease, however often it is granted", File: "pkg/lock/once.go",
+			Old: `		return o.marks(ctx, a.store`, New: `		leases = newRunLeases(a.store)
+		return o.marks(ctx, a.store`,
+			Test: "./pkg/lock TestARunTakesOneLease",
+		},
 	}
 }
 

@@ -75,6 +75,16 @@ func connMutants() []mutant {
 			Old: `		if down && next != i {`, New: `		if false && down && next != i {`,
 			Test: "./pkg/conn TestStreamLeavesASickMember",
 		},
+		{
+			Name: "slow-handshake", Protection: "a handshake that is not finished in time is no sign of a server without TLS", File: "pkg/conn/classify.go",
+			Old: `first[0] == 0 && first[3] == 4`, New: `first[3] == 4`,
+			Test: "./pkg/conn TestAHandshakeThatStallsIsNoPlainPort",
+		},
+		{
+			Name: "txn-own", Protection: "a transaction leaves a member that hangs, and ends in time", File: "cmd/txn.go",
+			Old: `if f == nil && g.asEtcdctl {`, New: `if f == nil {`,
+			Test: "./cmd TestScript/txn$",
+		},
 	}
 }
 
@@ -174,6 +184,11 @@ func handlerMutants() []mutant {
 
 func streamMutants() []mutant {
 	return []mutant{
+		{
+			Name: "balancer", Protection: "a watch that was served outlives a load balancer that says for a while that nobody is there", File: "cmd/watch_source.go",
+			Old: `p == wrongSetUp && s.c.Served()`, New: `false`,
+			Test: "./cmd TestScript/watch_balancer",
+		},
 		{
 			Name: "newest-version", Protection: "the weakest member decides whether progress is trusted", File: "pkg/watch/progress.go",
 			Old: `return slices.MinFunc(versions,`, New: `return slices.MaxFunc(versions,`,
