@@ -23,25 +23,40 @@ func (c *Cluster) NewLease() int64 {
 // As the ID is known before, repeating the call, or sending it to two members, makes one lease.
 func (c *Cluster) Grant(ctx context.Context, id int64, ttl time.Duration) error {
 	req := &pb.LeaseGrantRequest{TTL: int64(ttl / time.Second), ID: id}
-	_, err := Read(ctx, c, func(ctx context.Context, m Member) (struct{}, error) {
+	return resend(ctx, c, func(ctx context.Context, m Member) error {
 		_, err := pb.NewLeaseClient(m.Client.ActiveConnection()).LeaseGrant(ctx, req)
 		err = clientv3.ContextError(ctx, err)
 		if errors.Is(err, rpctypes.ErrLeaseExist) {
 			err = nil // an earlier copy of this call
 		}
-		return struct{}{}, err
+		return err
 	})
-	return err
 }
 
 // Revoke ends a lease and deletes its keys. A lease that is gone already is no error.
 func (c *Cluster) Revoke(ctx context.Context, id int64) error {
-	_, err := Read(ctx, c, func(ctx context.Context, m Member) (struct{}, error) {
+	return resend(ctx, c, func(ctx context.Context, m Member) error {
 		_, err := m.Client.Revoke(ctx, clientv3.LeaseID(id))
 		if errors.Is(err, rpctypes.ErrLeaseNotFound) {
 			err = nil
 		}
-		return struct{}{}, err
+		return err
 	})
-	return err
 }
+
+// resend makes an idempotent write, again and with twice the patience each time that no member answers. What followers passed on to a leader
+// that hangs is lost, and they sit on the call for as long as it lasts, while their next leader would do it at once.
+func resend(ctx context.Context, c *Cluster, write func(context.Context, Member) error) error {
+	for patience := firstResend; ; patience *= 2 {
+		rctx, cancel := context.WithTimeout(ctx, patience)
+		_, err := Read(rctx, c, func(ctx context.Context, m Member) (struct{}, error) { return struct{}{}, write(ctx, m) })
+		again := err != nil && rctx.Err() != nil && ctx.Err() == nil
+		cancel()
+		if !again {
+			return err
+		}
+	}
+}
+
+// firstResend is about what a cluster with etcd's default timeouts needs to miss its leader.
+const firstResend = time.Second

@@ -35,8 +35,7 @@ func open(ctx context.Context, s Leases, clock Clock, r *Request) (*session, err
 		defer cancel()
 	}
 	var lease int64
-	var sent Instant
-	var ttl time.Duration
+	var renewed renewal
 	for again := true; again; {
 		var err error
 		lease = s.NewLease()
@@ -44,7 +43,7 @@ func open(ctx context.Context, s Leases, clock Clock, r *Request) (*session, err
 			return nil, fmt.Errorf("grant a lease: %w", err)
 		}
 		// The grant does not say how long the lease lives, and the server may have made it longer.
-		sent, ttl, err = firstRenewal(ctx, s, clock, lease, NewTenure(clock(), r.TTL, r.Grace).Attempt())
+		renewed, err = firstRenewal(ctx, s, clock, lease, NewTenure(clock(), r.TTL, r.Grace).Attempt())
 		// Between the two the whole cluster may have been out of reach: nothing hangs on that lease yet.
 		if again = errors.Is(err, ErrLeaseGone) && ctx.Err() == nil; err != nil && !again {
 			err = fmt.Errorf("renew the lease: %w", err)
@@ -54,7 +53,7 @@ func open(ctx context.Context, s Leases, clock Clock, r *Request) (*session, err
 		}
 	}
 	n := &session{
-		store: s, clock: clock, lease: lease, tenure: NewTenure(sent, ttl, r.Grace),
+		store: s, clock: clock, lease: lease, tenure: NewTenure(renewed.sent, renewed.ttl, r.Grace),
 		gone: make(chan struct{}), beat: make(chan struct{}, 1), urge: make(chan struct{}, 1),
 	}
 	ctx, n.cancel = context.WithCancel(context.WithoutCancel(ctx))
@@ -63,16 +62,63 @@ func open(ctx context.Context, s Leases, clock Clock, r *Request) (*session, err
 }
 
 // firstRenewal renews until it succeeds or ctx ends, each try bounded: a member whose leader hangs keeps a renewal for
-// longer than the cluster needs for its next leader. sent is when the try that was answered began.
-func firstRenewal(ctx context.Context, s Leases, clock Clock, lease int64, attempt time.Duration) (sent Instant, ttl time.Duration, err error) {
+// longer than the cluster needs for its next leader.
+func firstRenewal(ctx context.Context, s Leases, clock Clock, lease int64, attempt time.Duration) (renewal, error) {
 	for {
-		sent = clock()
-		actx, cancel := context.WithTimeout(ctx, attempt)
-		ttl, err = s.Renew(actx, lease)
-		late := actx.Err() != nil
-		cancel()
-		if err == nil || !late || ctx.Err() != nil {
-			return sent, ttl, err
+		r, err := renewStaggered(ctx, s, clock, lease, attempt)
+		if err == nil || !errors.Is(err, errNoRenewal) || ctx.Err() != nil {
+			return r, err
+		}
+	}
+}
+
+// renewal is an answered one: when it was sent, and the time to live that the server gave.
+type renewal struct {
+	sent Instant
+	ttl  time.Duration
+}
+
+// errNoRenewal says that there was no answer in time, not even a refusal.
+var errNoRenewal = errors.New("no answer")
+
+// renewCopies is how many renewals may be out at once.
+const renewCopies = 3
+
+// renewStaggered sends a renewal, and another copy after each attempt without an answer; the first answer wins. A copy that went to a leader which
+// has died since is never answered, one that went over a slow line or to a machine that has much to do is, a little late: the next one must not end it.
+func renewStaggered(ctx context.Context, s Leases, clock Clock, lease int64, attempt time.Duration) (renewal, error) {
+	type answer struct {
+		renewal
+		err error
+	}
+	sctx, cancel := context.WithTimeoutCause(ctx, renewCopies*attempt, errNoRenewal)
+	answers := make(chan answer, renewCopies)
+	var copies sync.WaitGroup
+	defer copies.Wait()
+	defer cancel()
+	send := func() {
+		sent := clock()
+		ttl, err := s.Renew(sctx, lease)
+		answers <- answer{renewal{sent, ttl}, err}
+	}
+	copies.Go(send)
+	next := time.NewTicker(attempt)
+	defer next.Stop()
+	for sent, open := 1, 1; ; {
+		select {
+		case a := <-answers:
+			open--
+			switch {
+			case sctx.Err() != nil && a.err != nil:
+				return renewal{}, errors.Join(context.Cause(sctx), a.err)
+			case a.err == nil, errors.Is(a.err, ErrLeaseGone), open == 0:
+				return a.renewal, a.err
+			}
+		case <-next.C:
+			if sent < renewCopies {
+				sent, open = sent+1, open+1
+				copies.Go(send)
+			}
 		}
 	}
 }
@@ -110,13 +156,10 @@ func (n *session) renew(ctx context.Context) {
 			return
 		}
 		t := n.now()
-		sent := n.clock()
-		actx, cancel := context.WithTimeout(ctx, t.Attempt())
-		ttl, err := n.store.Renew(actx, n.lease)
-		cancel()
+		r, err := renewStaggered(ctx, n.store, n.clock, n.lease, t.Attempt())
 		switch {
 		case err == nil:
-			t = t.Renewed(sent, ttl)
+			t = t.Renewed(r.sent, r.ttl)
 			n.mu.Lock()
 			n.tenure = t
 			n.mu.Unlock()

@@ -3,6 +3,7 @@ package lock
 import (
 	"context"
 	"errors"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -198,20 +199,34 @@ func TestSuspendedPastTheLease(t *testing.T) {
 // slowRenewals answers a number of renewals late, and the rest never.
 type slowRenewals struct {
 	*link
-	late     time.Duration
+	late time.Duration
+
+	mu       sync.Mutex
 	answered int
 	sent     time.Time // of the last answered one
 }
 
+func (s *slowRenewals) lastAnswered() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.sent
+}
+
 func (s *slowRenewals) Renew(ctx context.Context, lease int64) (time.Duration, error) {
-	if s.answered--; s.answered < 0 {
+	s.mu.Lock()
+	s.answered--
+	never := s.answered < 0
+	s.mu.Unlock()
+	if never {
 		<-ctx.Done()
 		return 0, ctx.Err()
 	}
 	sent := time.Now()
 	ttl, err := s.link.Renew(ctx, lease)
 	pause(ctx, s.late)
+	s.mu.Lock()
 	s.sent = sent
+	s.mu.Unlock()
 	return ttl, err
 }
 
@@ -225,7 +240,7 @@ func TestTheTimeCountsFromTheSendingOfTheLastAnsweredRenewal(t *testing.T) {
 		var asked time.Duration
 		err = h.Run(minute(t), func(soft, _ context.Context) error {
 			<-soft.Done()
-			asked = time.Since(s.sent)
+			asked = time.Since(s.lastAnswered())
 			return nil
 		})
 		if asked != 6*time.Second {
@@ -238,11 +253,11 @@ func TestTheTimeCountsFromTheSendingOfTheLastAnsweredRenewal(t *testing.T) {
 // lossy loses every second renewal.
 type lossy struct {
 	*link
-	n int
+	n atomic.Int64
 }
 
 func (s *lossy) Renew(ctx context.Context, lease int64) (time.Duration, error) {
-	if s.n++; s.n%2 == 0 {
+	if s.n.Add(1)%2 == 0 {
 		<-ctx.Done()
 		return 0, ctx.Err()
 	}

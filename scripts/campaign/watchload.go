@@ -297,7 +297,7 @@ func (w *watcher) complete(log string) bool {
 		return false
 	}
 	entries, err := parseLog(text, w.load.tool.ctl)
-	return err == nil && (last == 1 || slices.ContainsFunc(entries, func(e Entry) bool { return max(e.Rev, e.To) >= last && e.Type != "sync_begin" }))
+	return err == nil && (last == 1 || slices.ContainsFunc(entries, func(e Entry) bool { return e.reaches(last) }))
 }
 
 func (l *watchLoad) check(context.Context) []Violation {

@@ -22,6 +22,15 @@ type Entry struct {
 	To   int64
 }
 
+// reaches says whether what comes after revision rev is all that is missing once e is written. The deletes of a resync come before its puts, which
+// come in the order of their revisions.
+func (e Entry) reaches(rev int64) bool {
+	if e.Type == "sync_begin" || e.Sync && e.Type == "delete" {
+		return false
+	}
+	return max(e.Rev, e.To) >= rev
+}
+
 // parseLog reads what one run of a watch printed. The last line may be torn: that run was killed while it wrote, and nobody
 // handled the line.
 func parseLog(text []byte, ctl bool) ([]Entry, error) {

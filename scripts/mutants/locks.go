@@ -86,6 +86,11 @@ func processMutants() []mutant {
 			Test: "./cmd TestScript/lock_fence_txn",
 		},
 		{
+			Name: "renewals-one-by-one", Protection: "a renewal that is answered late counts", File: "pkg/lock/session.go",
+			Old: `const renewCopies = 3`, New: `const renewCopies = 1`,
+			Test: "./pkg/lock TestALateAnswerToARenewalCounts",
+		},
+		{
 			Name: "run-leases", Protection: "what remembers a run has one lease, however often it is granted", File: "pkg/lock/once.go",
 			Old: `		return o.marks(ctx, a.store`, New: `		leases = newRunLeases(a.store)
 		return o.marks(ctx, a.store`,

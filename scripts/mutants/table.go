@@ -76,6 +76,11 @@ func connMutants() []mutant {
 			Test: "./pkg/conn TestStreamLeavesASickMember",
 		},
 		{
+			Name: "grant-once", Protection: "the grant of a lease is sent again when its members do not answer", File: "pkg/conn/lease.go",
+			Old: `const firstResend = time.Second`, New: `const firstResend = time.Hour`,
+			Test: "./pkg/conn TestGrantOutlivesALeaderThatHangs",
+		},
+		{
 			Name: "slow-handshake", Protection: "a handshake that is not finished in time is no sign of a server without TLS", File: "pkg/conn/classify.go",
 			Old: `first[0] == 0 && first[3] == 4`, New: `first[3] == 4`,
 			Test: "./pkg/conn TestAHandshakeThatStallsIsNoPlainPort",
