@@ -87,10 +87,18 @@ func (r *reporter) tell(n guardReport) {
 	if err != nil {
 		return
 	}
-	// The front may be stopped, and the pipe full. A report that is lost is made up for by the next one.
-	_ = r.pipe.SetWriteDeadline(time.Now().Add(50 * time.Millisecond))
+	// The front may be stopped, and the pipe full. A report that is lost is made up for by the next one, the last one by none.
+	patience := 50 * time.Millisecond
+	if n.Done {
+		patience = lastReportTime
+	}
+	_ = r.pipe.SetWriteDeadline(time.Now().Add(patience))
 	_, _ = r.pipe.Write(append(line, '\n'))
 }
+
+// lastReportTime is how long the last report may take. On a machine that has much to do, 50 ms can pass before it is even tried: the
+// front took the keeper's end for an accident then.
+const lastReportTime = 2 * time.Second
 
 // start runs the lock command in whichever process this is.
 func (o *lockOptions) start(ctx context.Context, g *globals) error {

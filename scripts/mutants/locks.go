@@ -91,6 +91,11 @@ func processMutants() []mutant {
 			Test: "./pkg/lock TestALateAnswerToARenewalCounts",
 		},
 		{
+			Name: "last-report", Protection: "the keeper's last report reaches a front that is slow", File: "cmd/lock_guard.go",
+			Old: `		patience = lastReportTime`, New: `		patience += 0 * lastReportTime`,
+			Test: "./cmd TestTheLastReportIsNotLost",
+		},
+		{
 			Name: "run-leases", Protection: "what remembers a run has one lease, however often it is granted", File: "pkg/lock/once.go",
 			Old: `		return o.marks(ctx, a.store`, New: `		leases = newRunLeases(a.store)
 		return o.marks(ctx, a.store`,
