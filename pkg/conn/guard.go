@@ -3,6 +3,7 @@ package conn
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"time"
 )
@@ -68,6 +69,7 @@ const (
 
 var (
 	errAmbiguous = errors.New("the key was changed meanwhile, by this command or by somebody else")
+	errMadeOnce  = errors.New("the key did not exist, and a write that makes one is not sent twice")
 	// errOver says that the context ended while nothing was open.
 	errOver = errors.New("the context ended")
 )
@@ -232,7 +234,7 @@ func (a *attempts[R]) reviewNew(old guard) (g guard, member int, resp R, done bo
 		case <-look.done:
 			switch {
 			case lookErr != nil:
-				return g, member, resp, false, &UnknownOutcomeError{Err: lookErr}
+				return g, member, resp, false, &UnknownOutcomeError{Err: fmt.Errorf("%w: %w", errMadeOnce, lookErr)}
 			case c.whose == own:
 				return g, member, c.resp, true, nil
 			}

@@ -103,7 +103,7 @@ func (t tool) input(text string, args ...string) (stdout []byte, code int, said 
 	hung := time.AfterFunc(hangAfter, func() { _ = cmd.Process.Kill() })
 	defer hung.Stop()
 	err := cmd.Wait()
-	return []byte(out.String()), exitCode(err), lastLine(errs.String())
+	return []byte(out.String()), exitCode(err), bothEnds(errs.String())
 }
 
 // exitCode returns a command's exit code, 128+n if signal n ended it, -1 if it never ran.
@@ -115,6 +115,15 @@ func exitCode(err error) int {
 		return statusCode(e)
 	}
 	return -1
+}
+
+// bothEnds returns the first and the last line of what a command said: what happened, and why at the last endpoint.
+func bothEnds(text string) string {
+	first, _, more := strings.Cut(strings.TrimSpace(text), "\n")
+	if last := lastLine(text); more && last != first {
+		first += " ... " + last
+	}
+	return first
 }
 
 // lastLine returns the last line of what a command said, hints left out.
