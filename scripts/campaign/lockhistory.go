@@ -63,13 +63,15 @@ func CheckPeriods(holds []Hold, marks []Mark, h History, through int64, began ti
 		found = append(found, Violation{Workload: "lock", Rule: rule, Text: fmt.Sprintf(format, args...)})
 	}
 	var all []Started
-	of := map[int64]Started{} // by token
+	of := map[int64]Started{}       // by token, as it was remembered before it began
+	latest := map[int64]time.Time{} // by token: at its end, the start is when the lock was had, a little later
 	for rev := int64(2); rev <= through; rev++ {
 		for _, c := range h.Within(rev, statePrefix) {
 			var s Started
 			if err := json.Unmarshal([]byte(c.Value), &s); err != nil {
 				add("checked", "%s = %q: %v", c.Key, c.Value, err)
 			}
+			latest[s.Token] = s.Start
 			if _, again := of[s.Token]; again {
 				continue // its end
 			}
@@ -87,7 +89,7 @@ func CheckPeriods(holds []Hold, marks []Mark, h History, through int64, began ti
 	for _, hold := range holds {
 		recent := false
 		for _, s := range all {
-			at := s.Start.Sub(began)
+			at := latest[s.Token].Sub(began)
 			recent = recent || at <= hold.To && hold.From-at < period
 		}
 		if hold.skipped() && !recent {
