@@ -86,6 +86,9 @@ func prospectOf(err error) prospect {
 		}
 		return mendsItself
 	}
+	if len(u.Attempts) == 0 {
+		return mendsItself
+	}
 	found := wrongSetUp
 	for _, a := range u.Attempts {
 		switch a.Reason {

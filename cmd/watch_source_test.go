@@ -1,40 +1,38 @@
 package cmd
 
 import (
-	"errors"
+	"path/filepath"
+	"sync"
 	"testing"
+	"time"
 
-	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
-
-	"github.com/etcdx/etcdx/pkg/conn"
+	"github.com/etcdx/etcdx/pkg/checkpoint"
 )
 
-func TestProspectOfAFailedStream(t *testing.T) {
-	met := func(reasons ...conn.Reason) error {
-		e := &conn.UnavailableError{}
-		for _, r := range reasons {
-			e.Attempts = append(e.Attempts, conn.Attempt{Reason: r})
-		}
-		return e
+// A resync reads the key index while the clock writes it: neither does while the other one is at it.
+func TestKeyIndexIsReadUnderTheLockOfItsWriter(t *testing.T) {
+	x, err := checkpoint.OpenIndex(filepath.Join(t.TempDir(), "keys"))
+	if err != nil {
+		t.Fatal(err)
 	}
-	for name, tc := range map[string]struct {
-		err  error
-		want prospect
-	}{
-		"away":                               {met(conn.Refused, conn.Silent), mendsItself},
-		"one is away, one has another CA":    {met(conn.Silent, conn.WrongCA), mendsItself},
-		"another CA":                         {met(conn.WrongCA, conn.WrongCA), wrongSetUp},
-		"a load balancer":                    {met(conn.NotEtcd), wrongSetUp},
-		"no certificate, and no TLS":         {met(conn.NeedCert, conn.PlainPort, conn.TLSPort), wrongSetUp},
-		"a refused user":                     {met(conn.BadLogin), lasts},
-		"a refused user, and another CA":     {met(conn.WrongCA, conn.BadLogin), lasts},
-		"a refused range":                    {met(conn.NoPermission, conn.NoPermission), lasts},
-		"the server's word that it may not":  {rpctypes.ErrPermissionDenied, lasts},
-		"the server's word that it has gone": {rpctypes.ErrNoLeader, mendsItself},
-		"a broken stream":                    {errors.New("stream terminated by RST_STREAM"), mendsItself},
+	defer x.Close()
+	var mu sync.Mutex
+	k := keyIndex{&mu, x}
+	for name, read := range map[string]func(){
+		"Len":       func() { k.Len() },
+		"Announced": func() { k.Announced() },
+		"Get":       func() { _, _, _ = k.Get([]byte("a")) },
+		"Page":      func() { _, _ = k.Page([]byte("a"), 1) },
 	} {
-		if got := prospectOf(tc.err); got != tc.want {
-			t.Errorf("%s: %v, want %v", name, got, tc.want)
+		mu.Lock() // as the clock does
+		done := make(chan struct{})
+		go func() { read(); close(done) }()
+		select {
+		case <-done:
+			t.Errorf("%s reads while the index is written", name)
+		case <-time.After(200 * time.Millisecond): // that nothing happens has no event to wait for; without the lock it takes microseconds
 		}
+		mu.Unlock()
+		<-done
 	}
 }
