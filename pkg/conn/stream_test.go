@@ -145,7 +145,8 @@ func gapAt(t *testing.T, l *lab.Cluster, fault fault) time.Duration {
 	time.Sleep(2500 * time.Millisecond) // long enough for a gap of twice what is promised to be seen
 	gap := f.gap(begun)
 	if member, _, _ := f.now(); member == o.Endpoints[0] && slices.Contains(o.Endpoints, member) {
-		t.Errorf("the stream is still at the sick member")
+		t.Log("the stream is still at the sick member")
+		gap = max(gap, 2*fault.most)
 	}
 	_ = l.Cont(sick)
 	check(t, l.Heal())
