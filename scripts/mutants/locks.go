@@ -85,6 +85,12 @@ func processMutants() []mutant {
 			Old: `[]clientv3.Cmp{f.guards()}`, New: `nil`,
 			Test: "./cmd TestScript/lock_fence_txn",
 		},
+	}
+}
+
+// answerMutants are about answers that are late or lost between a lock and its cluster, or its two processes.
+func answerMutants() []mutant {
+	return []mutant{
 		{
 			Name: "renewals-one-by-one", Protection: "a renewal that is answered late counts", File: "pkg/lock/session.go",
 			Old: `const renewCopies = 3`, New: `const renewCopies = 1`,

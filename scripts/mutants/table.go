@@ -27,7 +27,7 @@ func (m mutant) apply(text string) (string, error) {
 
 func mutants() []mutant {
 	var all []mutant
-	for _, some := range [][]mutant{connMutants(), watchMutants(), handlerMutants(), streamMutants(), lockMutants(), holderMutants(), processMutants(), terminalMutants(), lockCampaigns(), otherCampaigns()} {
+	for _, some := range [][]mutant{connMutants(), watchMutants(), handlerMutants(), streamMutants(), lockMutants(), holderMutants(), processMutants(), answerMutants(), terminalMutants(), lockCampaigns(), otherCampaigns()} {
 		all = append(all, some...)
 	}
 	return all
@@ -241,7 +241,7 @@ func lockMutants() []mutant {
 	return []mutant{
 		{
 			Name: "receipt-time", Protection: "a lease's time counts from the sending of a renewal", File: "pkg/lock/session.go",
-			Old: `t = t.Renewed(sent, ttl)`, New: `_, t = sent, t.Renewed(n.clock(), ttl)`,
+			Old: `t = t.Renewed(r.sent, r.ttl)`, New: `t = t.Renewed(n.clock(), r.ttl)`,
 			Test: "./pkg/lock TestTheTimeCountsFromTheSendingOfTheLastAnsweredRenewal",
 		},
 		{
