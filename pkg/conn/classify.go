@@ -187,7 +187,7 @@ func judgeTLS(s stage, err error) (Reason, bool) {
 // judgeBytes classifies by the first bytes of a server. An HTTP/2 server, as etcd is, starts with a SETTINGS frame: 3 bytes
 // of length, of which the first is 0, and the type 4. A TLS record starts with its type, 20 to 23, and its length comes fourth.
 func judgeBytes(s stage, first []byte) (Reason, bool) {
-	http2 := len(first) >= 4 && first[0] == 0 && first[3] == 4
+	http2 := len(first) > 0 && first[0] == 0 && (len(first) < 4 || first[3] == 4)
 	switch {
 	case s == stageTLS && http2:
 		return PlainPort, true
@@ -199,7 +199,7 @@ func judgeBytes(s stage, first []byte) (Reason, bool) {
 		return NotEtcd, true
 	case s == stagePlain && len(first) >= 3 && first[0] == 21 && first[1] == 3:
 		return TLSPort, true // a TLS alert
-	case s == stagePlain && len(first) >= 4 && !http2:
+	case s == stagePlain && len(first) > 0 && !http2:
 		return NotEtcd, true
 	}
 	return "", false
