@@ -36,10 +36,18 @@ func (l *lockRun) launch() error {
 	if err != nil {
 		return err
 	}
+	heardEnd, acknowledge, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = acknowledge.Close() }()
+	front.ExtraFiles = []*os.File{heardEnd}
 	signals := make(chan os.Signal, 16)
 	signal.Notify(signals, forwarded()...)
 	defer signal.Stop(signals)
-	if err := front.Start(); err != nil {
+	err = front.Start()
+	_ = heardEnd.Close()
+	if err != nil {
 		return fmt.Errorf("start the process that keeps the lock: %w", err)
 	}
 	heard := make(chan []byte)
@@ -55,10 +63,32 @@ func (l *lockRun) launch() error {
 			if len(text) == 0 {
 				return codeOf(front.Wait())
 			}
+			// It is said before the shell is told: of the two mistakes that dying in between makes, a lock that is held for
+			// a process that does not know is the one that does no harm.
+			if _, err := acknowledge.Write([]byte{'\n'}); err != nil {
+				return codeOf(front.Wait())
+			}
 			_, err := l.g.streams.Out.Write(text)
 			return err
 		}
 	}
+}
+
+// heardFd is the front's end of the pipe in which its launcher says that it has heard of the lock.
+const heardFd = 3
+
+// acknowledged tells whether the launcher has heard of the lock, or has died before.
+func acknowledged() (<-chan bool, error) {
+	pipe, err := inherited(heardFd)
+	if err != nil {
+		return nil, err
+	}
+	heard := make(chan bool, 1)
+	go func() {
+		n, _ := pipe.Read(make([]byte, 1))
+		heard <- n > 0
+	}()
+	return heard, nil
 }
 
 // codeOf returns the code with which a process of this program has ended.
@@ -69,8 +99,9 @@ func codeOf(err error) error {
 	return err
 }
 
-// exports prints what the shell that took a detached lock needs to know of it. That is the end of the output.
-func (l *lockRun) exports(r guardReport) error {
+// exports prints what the shell that took a detached lock needs to know of it. That is the end of the output. That nobody is there
+// to read it shows in the front's other pipe.
+func (l *lockRun) exports(r guardReport) {
 	var b strings.Builder
 	for _, v := range [][2]string{
 		{"ETCDX_LOCK_NAME", l.o.name},
@@ -81,13 +112,10 @@ func (l *lockRun) exports(r guardReport) error {
 	} {
 		fmt.Fprintf(&b, "export %s='%s'\n", v[0], strings.ReplaceAll(v[1], "'", `'\''`))
 	}
-	if _, err := io.WriteString(l.g.streams.Out, b.String()); err != nil {
-		return err
-	}
+	_, _ = io.WriteString(l.g.streams.Out, b.String())
 	if c, ok := l.g.streams.Out.(io.Closer); ok {
-		return c.Close()
+		_ = c.Close()
 	}
-	return nil
 }
 
 // detached is the work of a lock that is for another process: it lives as long as that one does. When the lock is lost, that

@@ -45,14 +45,20 @@ func (l *lockRun) asFront(ctx context.Context) error {
 	signals := make(chan os.Signal, 16)
 	signal.Notify(signals, forwarded()...)
 	defer signal.Stop(signals)
+	var heard <-chan bool
 	if l.o.detach {
 		signal.Ignore(syscall.SIGPIPE) // who was to be told may have gone
+		var err error
+		if heard, err = acknowledged(); err != nil {
+			return err
+		}
 	}
 	f, err := l.startKeeper(!l.o.detach && onTerminal())
 	if err != nil {
 		return fmt.Errorf("start the keeper process: %w", err)
 	}
 	defer f.close()
+	f.heard = heard
 	// As the first process of a container this one gets every orphan there.
 	defer child.Reap(func(pid int) bool { return pid == f.keeper.Process.Pid || l.say.isHook(pid) })()
 	return f.watch(ctx, signals)
@@ -68,7 +74,8 @@ type front struct {
 	last    guardReport
 	ended   chan struct{} // the keeper has ended
 	user    *os.Process   // that a detached lock is for; else nil
-	told    bool          // it knows of its lock
+	told    bool          // it may know of its lock
+	heard   <-chan bool   // whether it does
 	wg      sync.WaitGroup
 }
 
@@ -127,7 +134,6 @@ func (f *front) close() {
 func (f *front) watch(ctx context.Context, signals <-chan os.Signal) error {
 	news := f.news
 	for {
-		timer := time.NewTimer(f.patience())
 		select {
 		case sig := <-signals:
 			_ = f.control.SetWriteDeadline(time.Now().Add(50 * time.Millisecond))
@@ -139,22 +145,21 @@ func (f *front) watch(ctx context.Context, signals <-chan os.Signal) error {
 			}
 			f.last = f.last.merge(r)
 			if f.user != nil && r.TTL > 0 && !f.told {
-				if err := f.l.exports(f.last); err != nil {
-					timer.Stop()
-					return errors.Join(f.takeOver(ctx, "is not needed: nobody is there to be told"), err)
-				}
 				f.told = true
+				f.l.exports(f.last)
+			}
+		case knows := <-f.heard:
+			f.heard, f.told = nil, knows
+			if !knows {
+				return f.takeOver(ctx, "is not needed: nobody is there to be told")
 			}
 		case <-f.ended:
-			timer.Stop()
 			return f.keeperEnded(ctx)
-		case <-timer.C:
+		case <-time.After(f.patience()):
 			if f.overdue() {
-				timer.Stop()
 				return f.takeOver(ctx, "does not answer")
 			}
 		}
-		timer.Stop()
 	}
 }
 
@@ -254,18 +259,14 @@ const (
 
 // asKeeper is the process that holds the lock and runs the command.
 func (l *lockRun) asKeeper(ctx context.Context, mode string) error {
-	for _, fd := range []int{controlFd, reportsFd} {
-		var st syscall.Stat_t
-		if err := syscall.Fstat(fd, &st); err != nil || st.Mode&syscall.S_IFMT != syscall.S_IFIFO {
-			return usageError{text: keeperVariable + " is set", hint: "unset it: it is for the second process of etcdx lock alone"}
-		}
-		syscall.CloseOnExec(fd)
-		// Only a file that is made from a descriptor which does not block can be given deadlines.
-		if err := syscall.SetNonblock(fd, true); err != nil {
-			return err
-		}
+	control, err := inherited(controlFd)
+	if err != nil {
+		return err
 	}
-	control, reports := os.NewFile(controlFd, "control"), os.NewFile(reportsFd, "reports")
+	reports, err := inherited(reportsFd)
+	if err != nil {
+		return err
+	}
 	r := &reporter{pipe: reports}
 	l.terminal, l.tell = mode == "terminal", r.tell
 
@@ -282,9 +283,23 @@ func (l *lockRun) asKeeper(ctx context.Context, mode string) error {
 		readSignals(control, sieve.in)
 		die(errAlone)
 	}()
-	err := l.g.exitOf(l.connectAndRun(ctx))
+	err = l.g.exitOf(l.connectAndRun(ctx))
 	r.tell(guardReport{Done: true})
 	return err
+}
+
+// inherited returns the pipe that the process which started this one has left open for it.
+func inherited(fd int) (*os.File, error) {
+	var st syscall.Stat_t
+	if err := syscall.Fstat(fd, &st); err != nil || st.Mode&syscall.S_IFMT != syscall.S_IFIFO {
+		return nil, usageError{text: keeperVariable + " is set", hint: "unset it: it is for the other processes of etcdx lock alone"}
+	}
+	syscall.CloseOnExec(fd)
+	// Only a file that is made from a descriptor which does not block can be given deadlines.
+	if err := syscall.SetNonblock(fd, true); err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), "pipe"), nil
 }
 
 // readSignals passes on the signals that the front names, until it dies.

@@ -102,6 +102,11 @@ func answerMutants() []mutant {
 			Test: "./cmd TestTheLastReportIsNotLost",
 		},
 		{
+			Name: "unheard", Protection: "a detached lock that nobody has heard of is let go", File: "cmd/lock_guard_unix.go",
+			Old: `			if !knows {`, New: `			if !knows && f.last.TTL == 0 {`,
+			Test: "./cmd TestScript/lock_keeper_killed",
+		},
+		{
 			Name: "run-leases", Protection: "what remembers a run has one lease, however often it is granted", File: "pkg/lock/once.go",
 			Old: `		return o.marks(ctx, a.store`, New: `		leases = newRunLeases(a.store)
 		return o.marks(ctx, a.store`,
