@@ -1,22 +1,23 @@
 #!/usr/bin/env bash
 # Builds a snapshot release of what is committed, in a clone, installs its deb, and tries what it installed. Needs dpkg.
 #
-#   scripts/try-release.sh [-all] [-system]
+#   scripts/try-release.sh [-all] [-system] [-signed]
 #
 #   -all      for all systems, as a release does, not for this machine's kind only
 #   -system   install it into this system and remove it again (needs root or sudo), not into a directory of its own
-#
-# Signatures and SBOMs are left out: they need the identity of the release workflow, and syft.
+#   -signed   with SBOMs and a signature of the checksums, which is verified. Needs cosign and syft. The signature is that of a key made
+#             for it and thrown away, and is in no public log: only the release workflow has the identity that a release is signed with.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-all='' system=''
+all='' system='' signed=''
 for arg; do
 	case $arg in
 	-all) all=yes ;;
 	-system) system=yes ;;
+	-signed) signed=yes ;;
 	*)
-		echo "try-release: what is $arg? usage: try-release.sh [-all] [-system]" >&2
+		echo "try-release: what is $arg? usage: try-release.sh [-all] [-system] [-signed]" >&2
 		exit 64
 		;;
 	esac
@@ -59,7 +60,14 @@ cd "$work/clone"
 config=$work/goreleaser.yml
 cp .goreleaser.yml "$config"
 [[ $all ]] || sed -i -e 's/^\( *goos:\).*/\1 [linux]/' -e "s/^\( *goarch:\).*/\1 [$arch]/" "$config"
-"$("$ci" tool goreleaser)" release --snapshot --clean --skip=publish,sign,sbom --config "$config"
+skip=publish,sign,sbom
+if [[ $signed ]]; then
+	skip=publish
+	export COSIGN_PASSWORD=
+	(cd "$work" && cosign generate-key-pair 2>/dev/null)
+	sed -i "s|sign-blob, |&--key=$work/cosign.key, --tlog-upload=false, --use-signing-config=false, |" "$config"
+fi
+"$("$ci" tool goreleaser)" release --snapshot --clean --skip="$skip" --config "$config"
 
 echo "== the files"
 (cd dist && sha256sum --check --quiet checksums.txt)
@@ -73,6 +81,20 @@ tar -tzf "${archives[0]}" >"$work/archive"
 for name in etcdx etcdx-lab LICENSE README.md completions/etcdx.bash man/etcdx.1 man/etcdx-lock.1 docs/security.md; do
 	grep -qE "^[^/]+/$name\$" "$work/archive" || die "${archives[0]} has no $name"
 done
+
+if [[ $signed ]]; then
+	echo "== the signature and the SBOMs"
+	verify=(cosign verify-blob --key "$work/cosign.pub" --insecure-ignore-tlog --bundle dist/checksums.txt.sigstore.json)
+	"${verify[@]}" dist/checksums.txt
+	sed 's/^./&0/' dist/checksums.txt >"$work/forged"
+	if "${verify[@]}" "$work/forged" 2>/dev/null; then die "the signature is good for other checksums"; fi
+	for archive in dist/*.tar.gz dist/*.zip; do
+		[[ -f $archive ]] || continue
+		grep -q '"spdxVersion"' "$archive.sbom.json" || die "$archive has no SBOM"
+		grep -q 'go.etcd.io/etcd/client/v3' "$archive.sbom.json" || die "the SBOM of $archive does not name etcd's client"
+		grep -q "  ${archive#dist/}.sbom.json\$" dist/checksums.txt || die "the SBOM of $archive is not in checksums.txt"
+	done
+fi
 
 echo "== installed"
 installed=yes
