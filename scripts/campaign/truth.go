@@ -86,8 +86,9 @@ func (t *truth) run(ctx context.Context) {
 	work.Wait()
 }
 
-// follow records what member i sends from revision next on, until its stream ends, and returns where to go on.
-// A restarted member listens elsewhere: then the stream is given up.
+// follow records what member i sends from revision next on, until its stream ends, and returns where to go on. A restarted member
+// listens elsewhere: then the stream is given up. It asks for one revision more: servers before 3.4.36 and 3.5.18 may have
+// lost the deletes of the revision that was compacted, and serve the rest of it (etcd issues 18089 and 19179).
 func (t *truth) follow(ctx context.Context, i int, next int64) int64 {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -106,16 +107,17 @@ func (t *truth) follow(ctx context.Context, i int, next int64) int64 {
 		cancel()
 	}()
 	defer func() { cancel(); <-gone }()
-	for resp := range cl.Watch(ctx, "\x00", clientv3.WithFromKey(), clientv3.WithRev(next)) {
+	for resp := range cl.Watch(ctx, "\x00", clientv3.WithFromKey(), clientv3.WithRev(next-1)) {
 		if errors.Is(resp.Err(), rpctypes.ErrCompacted) {
-			return max(next, t.known()+1, resp.CompactRevision)
+			return max(next, t.known()+1, resp.CompactRevision+1)
 		}
 		if resp.Err() != nil {
 			return next
 		}
-		t.record(i, resp.Events)
-		if n := len(resp.Events); n > 0 {
-			next = resp.Events[n-1].Kv.ModRevision + 1
+		events := slices.DeleteFunc(resp.Events, func(e *clientv3.Event) bool { return e.Kv.ModRevision < next })
+		t.record(i, events)
+		if n := len(events); n > 0 {
+			next = events[n-1].Kv.ModRevision + 1
 		}
 	}
 	return next
