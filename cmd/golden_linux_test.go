@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -215,6 +216,16 @@ func goldenState() [][]string {
 // record runs every case with a program, from the same state.
 func (j *judge) record(t *testing.T, program string, env []string) []observation {
 	t.Helper()
+	all := make([]observation, len(j.cases))
+	for i, o := range j.observe(t, program, env) {
+		all[i] = o
+	}
+	return all
+}
+
+// observe runs the cases one by one, as long as they are asked for.
+func (j *judge) observe(t *testing.T, program string, env []string) iter.Seq2[int, observation] {
+	t.Helper()
 	if err := j.cluster.Restore(t.Context(), j.state); err != nil {
 		t.Fatal(err)
 	}
@@ -223,19 +234,21 @@ func (j *judge) record(t *testing.T, program string, env []string) []observation
 	}
 	work := t.TempDir()
 	leases := &leaseNames{}
-	all := make([]observation, len(j.cases))
-	for i, c := range j.cases {
-		c.args = leases.substitute(c.args)
-		for k, arg := range c.args {
-			c.args[k] = strings.ReplaceAll(arg, "$WORK", work)
+	return func(yield func(int, observation) bool) {
+		for i, c := range j.cases {
+			c.args = leases.substitute(c.args)
+			for k, arg := range c.args {
+				c.args[k] = strings.ReplaceAll(arg, "$WORK", work)
+			}
+			o := j.run(t, program, env, c)
+			o.stdout = strings.ReplaceAll(o.stdout, work, "$WORK")
+			o.stdout = regexp.MustCompile(`took [0-9.]+[mµ]?s`).ReplaceAllString(o.stdout, "took TIME")
+			o.stdout = regexp.MustCompile(`remaining\(\d+s\)`).ReplaceAllString(o.stdout, "remaining(TIME)")
+			if !yield(i, leases.hide(o)) {
+				return
+			}
 		}
-		o := j.run(t, program, env, c)
-		o.stdout = strings.ReplaceAll(o.stdout, work, "$WORK")
-		o.stdout = regexp.MustCompile(`took [0-9.]+[mµ]?s`).ReplaceAllString(o.stdout, "took TIME")
-		o.stdout = regexp.MustCompile(`remaining\(\d+s\)`).ReplaceAllString(o.stdout, "remaining(TIME)")
-		all[i] = leases.hide(o)
 	}
-	return all
 }
 
 // run runs one command with a program.
