@@ -66,7 +66,10 @@ func (l *lockRun) launch() error {
 			// It is said before the shell is told: of the two mistakes that dying in between makes, a lock that is held for
 			// a process that does not know is the one that does no harm.
 			if _, err := acknowledge.Write([]byte{'\n'}); err != nil {
-				return codeOf(front.Wait())
+				if err := codeOf(front.Wait()); err != nil {
+					return err
+				}
+				return &keeperLostError{why: "has let go of it already", held: true} // no success: the shell has no lock
 			}
 			_, err := l.g.streams.Out.Write(text)
 			return err

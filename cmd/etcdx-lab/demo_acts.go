@@ -129,9 +129,9 @@ func (d *stage) actKillAndHang(ctx context.Context) error {
 const (
 	behindAllowed = 4 * time.Second
 	gapAllowed    = 2 * time.Second
-)
 
-const outcomeUnknown = 76 // exit code
+	outcomeUnknown = 76 // exit code of a put
+)
 
 // breakTwo kills a member, brings it back, and hangs the leader.
 func (d *stage) breakTwo(ctx context.Context) error {
@@ -315,8 +315,7 @@ func (d *stage) writeSome(ctx context.Context, n int) writes {
 	return w
 }
 
-// writeOne puts the next key and returns it, or "" if that failed. A put whose outcome is unknown, as the leader that hangs had it, is
-// read before it is written again: etcdx hints at that.
+// writeOne puts the next key and returns it, or "" if that failed. A put of unknown outcome is read before it is written again.
 func (d *stage) writeOne(ctx context.Context, w *writes) string {
 	key := fmt.Sprintf("demo/n/%04d", d.next)
 	put := []string{"put", key, strconv.Itoa(d.next)}
