@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 )
 
@@ -139,6 +141,39 @@ func (c *Cluster) Reset(i int) error {
 		c.net.reset(i)
 		return nil
 	})
+}
+
+// Isolate makes the connections of some processes to all members silent, those that they open later too, until rejoin is called: Heal does
+// not end it, as it is no fault of the cluster. pids is asked for every connection, and may be asked by several goroutines. One such fault
+// is possible at a time, and on Linux only.
+func (c *Cluster) Isolate(pids func() []int) (rejoin func(), err error) {
+	n := c.net
+	n.mu.Lock()
+	busy := n.alone != nil
+	if !busy && knowsOwners {
+		n.alone = pids
+	}
+	links := slices.Collect(maps.Keys(n.links))
+	n.mu.Unlock()
+	switch {
+	case !knowsOwners:
+		return nil, errors.New("this system does not tell whose a connection is")
+	case busy:
+		return nil, errors.New("other processes are cut off already")
+	}
+	for _, l := range links {
+		if !l.peer {
+			n.isolate(l)
+		}
+	}
+	return func() {
+		n.change(func() {
+			n.alone = nil
+			for l := range n.links {
+				l.alone = false
+			}
+		})
+	}, nil
 }
 
 // Adopt makes the process pid end with the lab, should this process be killed, until Release. Close leaves it alone.

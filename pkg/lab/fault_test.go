@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -120,6 +121,54 @@ func TestCutFromClientsHoldsBytesUntilHealed(t *testing.T) {
 		if _, err := conn.Read(make([]byte, 100)); err != nil {
 			t.Errorf("what was sent meanwhile is not answered: %v", err)
 		}
+	}
+}
+
+// A process that is cut off hears nothing, on old connections and new ones, while others are served, until it may rejoin.
+func TestIsolatedProcessHearsNothing(t *testing.T) {
+	t.Parallel()
+	if !knowsOwners {
+		t.Skip("this system does not tell whose a connection is")
+	}
+	c := start(t, Config{Members: 1})
+	theirs, ours := call(t, c, 0), call(t, c, 0)
+	file, err := theirs.(*net.TCPConn).File()
+	must(t, err)
+	defer file.Close()
+	other := exec.Command("sleep", "60")
+	other.ExtraFiles = []*os.File{file} // what a process inherits is its own, too
+	must(t, other.Start())
+	defer func() { _, _ = other.Process.Kill(), other.Wait() }()
+	must(t, syscall.SetNonblock(int(file.Fd()), true)) // giving it away made it block, and deadlines useless
+	rejoin, err := c.Isolate(func() []int { return []int{other.Process.Pid} })
+	must(t, err)
+	if text, err := version(theirs, 300*time.Millisecond); !isTimeout(err) {
+		t.Errorf("not silent: %q, %v", text, err)
+	}
+	if _, err := version(ours, 5*time.Second); err != nil {
+		t.Errorf("another process is cut off too: %v", err)
+	}
+	if _, err := c.Isolate(nil); err == nil {
+		t.Error("two such faults at once")
+	}
+	must(t, c.Heal())
+	if text, err := version(theirs, 300*time.Millisecond); !isTimeout(err) {
+		t.Errorf("not silent after Heal: %q, %v", text, err)
+	}
+	rejoin()
+	_ = theirs.SetReadDeadline(time.Now().Add(5 * time.Second))
+	if _, err := theirs.Read(make([]byte, 100)); err != nil {
+		t.Errorf("what was sent meanwhile is not answered: %v", err)
+	}
+	rejoin, err = c.Isolate(func() []int { return []int{os.Getpid()} })
+	must(t, err)
+	late := call(t, c, 0)
+	if text, err := version(late, 300*time.Millisecond); !isTimeout(err) {
+		t.Errorf("a new connection is not silent: %q, %v", text, err)
+	}
+	rejoin()
+	if _, err := version(call(t, c, 0), 5*time.Second); err != nil {
+		t.Errorf("it stays cut off: %v", err)
 	}
 }
 

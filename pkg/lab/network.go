@@ -17,6 +17,7 @@ type network struct {
 	losses []float64       // by member: the share of segments that each of its links loses
 	ids    []string        // by member: its ID, as members introduce themselves to each other
 	pids   []int           // by member: its process
+	alone  func() []int    // the processes whose connections to members are silent; nil: none
 	closed bool
 }
 
@@ -52,6 +53,8 @@ func (n *network) relay(p *proxy, conn net.Conn) {
 			return
 		}
 		n.identify(l, caller)
+	} else {
+		n.isolate(l)
 	}
 	if !l.waitOpen() {
 		return
@@ -108,6 +111,20 @@ func (n *network) identify(l *link, caller string) {
 	n.apply(l)
 }
 
+// isolate makes l, of a client, silent if it belongs to the processes that are cut off.
+func (n *network) isolate(l *link) {
+	n.mu.Lock()
+	alone := n.alone
+	n.mu.Unlock()
+	if alone == nil || owner(l.in.RemoteAddr(), alone()) < 0 {
+		return
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	l.alone = n.alone != nil // it may have ended meanwhile
+	n.apply(l)
+}
+
 // apply sets l to what the faults say. The caller holds n.mu.
 func (n *network) apply(l *link) {
 	if l.from < 0 && l.caller != "" {
@@ -121,7 +138,7 @@ func (n *network) apply(l *link) {
 	if l.peer {
 		side = Peers
 	}
-	cut := n.cuts[l.to]&side != 0
+	cut := l.alone || n.cuts[l.to]&side != 0
 	delay, loss := n.delays[l.to], n.losses[l.to]
 	if l.from >= 0 {
 		cut = cut || n.cuts[l.from]&Peers != 0

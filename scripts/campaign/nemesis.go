@@ -25,7 +25,7 @@ type nemesis struct {
 	beforeCompact func(ctx context.Context, rev int64) error
 }
 
-// run carries out the plan, one fault of the members, one of the processes and one compaction at a time, until it is done
+// run carries out the plan, one fault of the members, one of the processes, one cut and one compaction at a time, until it is done
 // or ctx ends. No fault lasts longer than that.
 func (n *nemesis) run(ctx context.Context, plan []Fault) {
 	tracks := map[string][]Fault{}
@@ -36,6 +36,8 @@ func (n *nemesis) run(ctx context.Context, plan []Fault) {
 			track = "history"
 		case ProcKill, ProcStop, Freeze:
 			track = "processes"
+		case ProcCut:
+			track = "cuts"
 		}
 		tracks[track] = append(tracks[track], f)
 	}
@@ -111,6 +113,8 @@ func (n *nemesis) apply(ctx context.Context, f Fault) (effect, error) {
 		return n.compact(ctx, int64(f.Pick))
 	case ProcKill, ProcStop, Freeze:
 		return n.hurtProcess(f)
+	case ProcCut:
+		return n.cutProcess(f)
 	case Outage:
 		return n.cutEveryone()
 	}
@@ -240,6 +244,16 @@ func (n *nemesis) hurtProcess(f Fault) (effect, error) {
 		return signalAll(pids, syscall.SIGCONT)
 	}
 	return e, signalAll(pids, syscall.SIGSTOP)
+}
+
+// cutProcess cuts a run off from the cluster, with all below it, as on a host whose network is gone.
+func (n *nemesis) cutProcess(f Fault) (effect, error) {
+	pid, r := n.procs.choose(f.Target, n.tool.path, f.Pick, f.Class)
+	if pid == 0 {
+		return effect{}, errors.New("no such process runs")
+	}
+	rejoin, err := n.cluster.Isolate(func() []int { return tree(r.cmd.Process.Pid) })
+	return effect{rows: []string{r.row}, mark: 'i', undo: func() error { rejoin(); return nil }}, err
 }
 
 // thawGap is how long a command that was frozen works before etcdx goes on.

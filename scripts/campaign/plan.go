@@ -32,6 +32,7 @@ const (
 	Compact  Class = "compact"   // the history is compacted at the current revision or before
 	ProcKill Class = "proc-kill" // a process of the tool is killed
 	ProcStop Class = "proc-stop" // a process of the tool hangs
+	ProcCut  Class = "proc-cut"  // a run of the tool can't reach any member for longer than the TTL, others can
 	Freeze   Class = "freeze"    // a command under a lock and all of the tool above it hang for longer than the TTL, as on a paused machine
 )
 
@@ -39,7 +40,9 @@ func memberClasses() []Class {
 	return []Class{Kill, Stop, LeaderStop, CutPeers, CutClients, CutAll, Slow, Lossy, Reset, KillMajority, Outage}
 }
 
-func allClasses() []Class { return append(memberClasses(), Compact, ProcKill, ProcStop, Freeze) }
+func allClasses() []Class {
+	return append(memberClasses(), Compact, ProcKill, ProcStop, ProcCut, Freeze)
+}
 
 // wholeCluster says whether no endpoint can be expected to serve during such a fault.
 func (c Class) wholeCluster() bool { return c == KillMajority || c == Outage }
@@ -97,6 +100,9 @@ func Plan(s Shape) []Fault {
 	procs := slices.DeleteFunc([]Class{ProcKill, ProcStop, Freeze}, func(c Class) bool { return !has(c) })
 	if len(procs) > 0 && len(s.Targets) > 0 {
 		plan = append(plan, s.processFaults(rand.New(rand.NewPCG(s.Seed, 3)), procs)...)
+	}
+	if has(ProcCut) && len(s.Targets) > 0 {
+		plan = append(plan, s.cuts(rand.New(rand.NewPCG(s.Seed, 4)))...)
 	}
 	slices.SortStableFunc(plan, func(a, b Fault) int { return cmp.Compare(a.At, b.At) })
 	return plan
@@ -172,6 +178,19 @@ func (s Shape) processFaults(rng *rand.Rand, classes []Class) []Fault {
 		at += between(rng, 500*time.Millisecond, 3*time.Second)
 	}
 	return plan
+}
+
+// cuts come one after the other, and independently of the other faults of processes.
+func (s Shape) cuts(rng *rand.Rand) []Fault {
+	var plan []Fault
+	for at := between(rng, time.Second, 6*time.Second); ; {
+		f := Fault{Class: ProcCut, At: at, Target: pick(rng, s.Targets...), Pick: rng.IntN(1000), For: between(rng, s.TTL+time.Second, 2*s.TTL+4*time.Second)}
+		if f.At+f.For > s.Duration {
+			return plan
+		}
+		plan = append(plan, f)
+		at += f.For + between(rng, 500*time.Millisecond, 3*time.Second)
+	}
 }
 
 func between(rng *rand.Rand, low, high time.Duration) time.Duration {

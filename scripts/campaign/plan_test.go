@@ -37,6 +37,9 @@ func TestPlanHasEveryClassAndKeepsToItsTime(t *testing.T) {
 				t.Errorf("seed %d: %s comes out of order", seed, f)
 			}
 			last = f.At
+			if f.Class == ProcCut && f.For <= s.TTL {
+				t.Errorf("seed %d: %s does not outlast the TTL", seed, f)
+			}
 			if f.Class == LeaderStop && (f.For <= s.TTL || f.Target != "leader") {
 				t.Errorf("seed %d: %s does not outlast the TTL on the leader", seed, f)
 			}

@@ -14,7 +14,7 @@ func lockCampaigns() []mutant {
 		{
 			Name: "lock-deadline", Protection: "the command is killed before its lease can end", File: "pkg/lock/tenure.go",
 			Old: `return t.sent.Add(part(t.ttl, hardPart)) }`, New: `return t.sent.Add(20 * t.ttl) }`,
-			Campaign: "--workloads lock --duration 70s --ttl 2s", Seed: 35, Rule: "lock/exclusive",
+			Campaign: "--workloads lock --faults proc-cut --duration 70s --ttl 2s", Seed: 51, Rule: "lock/exclusive",
 		},
 		{
 			Name: "lock-guard", Protection: "a second process watches over the first", File: "cmd/lock_guard.go",
