@@ -50,6 +50,7 @@ func faults() []fault {
 			c.cutAll(lab.Peers)
 			pause(ctx, ttl(c)+time.Second+rand.N(ttl(c)))
 		}},
+		{name: "host-cut-off", long: 10, do: func(ctx context.Context, c *class) { c.isolate(ctx) }},
 		{name: "all-stopped", rest: 3 * time.Second, do: func(ctx context.Context, c *class) { c.stopAll(); pause(ctx, ttl(c)+time.Second) }},
 		{name: "slow-300ms", do: func(ctx context.Context, c *class) {
 			_ = c.cluster.Slow(one(c), 300*time.Millisecond)
@@ -96,6 +97,25 @@ func (c *class) amid(ctx context.Context) {
 		pause(ctx, 10*time.Millisecond)
 	}
 	pause(ctx, time.Duration(rand.IntN(1000))*time.Millisecond)
+}
+
+// isolate cuts a lock command that has just begun work of some seconds off from all members, with all below it, for longer than the lease lives,
+// as on a host whose network is gone. The others are served.
+func (c *class) isolate(ctx context.Context) {
+	c.amid(ctx)
+	front := c.frontOf(c.last("LONG"))
+	if front == 0 {
+		c.faults.Add(-1)
+		return
+	}
+	rejoin, err := c.cluster.Isolate(func() []int { return family(front) })
+	if err != nil {
+		c.faults.Add(-1)
+		return
+	}
+	defer rejoin()
+	ttl := time.Duration(c.o.ttl) * time.Second
+	pause(ctx, ttl+time.Second+rand.N(ttl))
 }
 
 // attack does something to the first contender's key, mostly while it is at work, else while it is about to be.

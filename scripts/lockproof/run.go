@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -168,6 +169,27 @@ func children(pid int) (found []int) {
 	return found
 }
 
+// family returns a process and all below it.
+func family(pid int) []int {
+	all := []int{pid}
+	for _, child := range children(pid) {
+		all = append(all, family(child)...)
+	}
+	return all
+}
+
+// frontOf returns the lock command that a process is below; 0 if that has ended.
+func (c *class) frontOf(pid int) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for front := range c.fronts {
+		if slices.Contains(family(front), pid) {
+			return front
+		}
+	}
+	return 0
+}
+
 func (c *class) lines() []string {
 	text, _ := os.ReadFile(c.dir + "/log")
 	return strings.Split(strings.TrimSpace(string(text)), "\n")
@@ -183,6 +205,17 @@ func (c *class) noted(what string) (n int) {
 		}
 	}
 	return n
+}
+
+// last returns which process noted what last; 0: none did.
+func (c *class) last(what string) (pid int) {
+	for _, line := range c.lines() {
+		if strings.HasPrefix(line, what) {
+			_, who, _ := strings.Cut(line, "# pid ")
+			_, _ = fmt.Sscan(who, &pid)
+		}
+	}
+	return pid
 }
 
 // judge reads the log.
