@@ -52,10 +52,10 @@ func TestOwnerFindsTheProcess(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer accepted.Close()
-	if pid := owner(accepted.RemoteAddr(), []int{1, os.Getpid()}); pid != os.Getpid() {
+	if pid := owner(accepted, []int{1, os.Getpid()}); pid != os.Getpid() {
 		t.Errorf("owner is %d, want %d", pid, os.Getpid())
 	}
-	if pid := owner(accepted.RemoteAddr(), []int{os.Getppid()}); pid != -1 {
+	if pid := owner(accepted, []int{os.Getppid()}); pid != -1 {
 		t.Errorf("owner is %d, want none", pid)
 	}
 }

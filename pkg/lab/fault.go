@@ -143,37 +143,39 @@ func (c *Cluster) Reset(i int) error {
 	})
 }
 
-// Isolate makes the connections of some processes to all members silent, those that they open later too, until rejoin is called: Heal does
-// not end it, as it is no fault of the cluster. pids is asked for every connection, and may be asked by several goroutines. One such fault
-// is possible at a time, and on Linux only.
-func (c *Cluster) Isolate(pids func() []int) (rejoin func(), err error) {
+// Isolate makes the connections to all members silent that process pid and those below it have, and those that they will open, until Rejoin.
+// Heal does not end it, as it is no fault of the cluster. Only one process can be isolated at a time, and on Linux only.
+func (c *Cluster) Isolate(pid int) error {
+	if !knowsOwners {
+		return errors.New("this system does not tell whose a connection is")
+	}
 	n := c.net
 	n.mu.Lock()
-	busy := n.alone != nil
-	if !busy && knowsOwners {
-		n.alone = pids
+	before := n.alone
+	if before == 0 {
+		n.alone = pid
 	}
 	links := slices.Collect(maps.Keys(n.links))
 	n.mu.Unlock()
-	switch {
-	case !knowsOwners:
-		return nil, errors.New("this system does not tell whose a connection is")
-	case busy:
-		return nil, errors.New("other processes are cut off already")
+	if before != 0 {
+		return fmt.Errorf("process %d is isolated already", before)
 	}
 	for _, l := range links {
 		if !l.peer {
 			n.isolate(l)
 		}
 	}
-	return func() {
-		n.change(func() {
-			n.alone = nil
-			for l := range n.links {
-				l.alone = false
-			}
-		})
-	}, nil
+	return nil
+}
+
+// Rejoin ends Isolate: what was sent meanwhile arrives.
+func (c *Cluster) Rejoin() {
+	c.net.change(func() {
+		c.net.alone = 0
+		for l := range c.net.links {
+			l.alone = false
+		}
+	})
 }
 
 // Adopt makes the process pid end with the lab, should this process be killed, until Release. Close leaves it alone.

@@ -140,33 +140,31 @@ func TestIsolatedProcessHearsNothing(t *testing.T) {
 	must(t, other.Start())
 	defer func() { _, _ = other.Process.Kill(), other.Wait() }()
 	must(t, syscall.SetNonblock(int(file.Fd()), true)) // giving it away made it block, and deadlines useless
-	rejoin, err := c.Isolate(func() []int { return []int{other.Process.Pid} })
-	must(t, err)
+	must(t, c.Isolate(other.Process.Pid))
 	if text, err := version(theirs, 300*time.Millisecond); !isTimeout(err) {
 		t.Errorf("not silent: %q, %v", text, err)
 	}
 	if _, err := version(ours, 5*time.Second); err != nil {
 		t.Errorf("another process is cut off too: %v", err)
 	}
-	if _, err := c.Isolate(nil); err == nil {
+	if err := c.Isolate(1); err == nil {
 		t.Error("two such faults at once")
 	}
 	must(t, c.Heal())
 	if text, err := version(theirs, 300*time.Millisecond); !isTimeout(err) {
 		t.Errorf("not silent after Heal: %q, %v", text, err)
 	}
-	rejoin()
+	c.Rejoin()
 	_ = theirs.SetReadDeadline(time.Now().Add(5 * time.Second))
 	if _, err := theirs.Read(make([]byte, 100)); err != nil {
 		t.Errorf("what was sent meanwhile is not answered: %v", err)
 	}
-	rejoin, err = c.Isolate(func() []int { return []int{os.Getpid()} })
-	must(t, err)
+	must(t, c.Isolate(os.Getpid()))
 	late := call(t, c, 0)
 	if text, err := version(late, 300*time.Millisecond); !isTimeout(err) {
 		t.Errorf("a new connection is not silent: %q, %v", text, err)
 	}
-	rejoin()
+	c.Rejoin()
 	if _, err := version(call(t, c, 0), 5*time.Second); err != nil {
 		t.Errorf("it stays cut off: %v", err)
 	}

@@ -17,7 +17,7 @@ type link struct {
 	from   int // the member calling, or -1
 	peer   bool
 	caller string // the calling member's ID, if it said so
-	alone  bool   // the calling process is cut off
+	alone  bool   // the calling process is isolated
 	in     net.Conn
 	delay  atomic.Int64  // nanoseconds
 	loss   atomic.Uint64 // a float64's bits: the share of segments that are lost

@@ -17,7 +17,7 @@ type network struct {
 	losses []float64       // by member: the share of segments that each of its links loses
 	ids    []string        // by member: its ID, as members introduce themselves to each other
 	pids   []int           // by member: its process
-	alone  func() []int    // the processes whose connections to members are silent; nil: none
+	alone  int             // the process whose connections to members are silent, with those below it; 0: none
 	closed bool
 }
 
@@ -98,7 +98,7 @@ func (n *network) identify(l *link, caller string) {
 	pid := -1
 	if caller == "" {
 		// Probes and forwarded lease renewals carry no ID.
-		pid = owner(l.in.RemoteAddr(), pids)
+		pid = owner(l.in, pids)
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -111,17 +111,17 @@ func (n *network) identify(l *link, caller string) {
 	n.apply(l)
 }
 
-// isolate makes l, of a client, silent if it belongs to the processes that are cut off.
+// isolate makes l, of a client, silent if it belongs to the process that is isolated, or to one below it.
 func (n *network) isolate(l *link) {
 	n.mu.Lock()
 	alone := n.alone
 	n.mu.Unlock()
-	if alone == nil || owner(l.in.RemoteAddr(), alone()) < 0 {
+	if alone == 0 || owner(l.in, Family(alone)) < 0 {
 		return
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	l.alone = n.alone != nil // it may have ended meanwhile
+	l.alone = n.alone != 0 // it may have ended meanwhile
 	n.apply(l)
 }
 

@@ -12,7 +12,7 @@ import (
 // compact, the member's name for leader.
 //
 //	kill|stop|cont|restart|reset|noleader MEMBER, cut MEMBER [peers|clients|all], slow MEMBER DURATION, lose MEMBER SHARE,
-//	heal, ready, leader, rev, compact [REV], snapshot FILE, restore FILE
+//	isolate PID, rejoin, heal, ready, leader, rev, compact [REV], snapshot FILE, restore FILE
 //
 // MEMBER is m1 or 1, leader, or follower: the first that is not the leader.
 func (c *Cluster) Apply(ctx context.Context, words []string) (string, error) {
@@ -32,6 +32,15 @@ func (c *Cluster) Apply(ctx context.Context, words []string) (string, error) {
 		return "", c.applyTo(ctx, i, verb, args[1:])
 	case "heal":
 		return "", c.Heal()
+	case "isolate":
+		pid, err := strconv.Atoi(args[0])
+		if err != nil {
+			return "", err
+		}
+		return "", c.Isolate(pid)
+	case "rejoin":
+		c.Rejoin()
+		return "", nil
 	case "ready":
 		return "", c.Ready(ctx)
 	case "leader":
@@ -59,11 +68,11 @@ func (c *Cluster) Apply(ctx context.Context, words []string) (string, error) {
 // arity returns how many arguments a verb takes.
 func arity(verb string) (least, most int) {
 	switch verb {
-	case "heal", "ready", "leader", "rev":
+	case "heal", "rejoin", "ready", "leader", "rev":
 		return 0, 0
 	case "compact":
 		return 0, 1
-	case "kill", "stop", "cont", "restart", "reset", "noleader", "snapshot", "restore":
+	case "kill", "stop", "cont", "restart", "reset", "noleader", "isolate", "snapshot", "restore":
 		return 1, 1
 	case "cut":
 		return 1, 2

@@ -231,7 +231,7 @@ func (n *nemesis) hurtProcess(f Fault) (effect, error) {
 	e.mark = 'S'
 	pids := []int{pid}
 	if f.Class == Freeze {
-		pids = tree(r.cmd.Process.Pid)
+		pids = lab.Family(r.cmd.Process.Pid)
 		e.rows[1] = "all its processes"
 	}
 	e.undo = func() error {
@@ -252,8 +252,8 @@ func (n *nemesis) cutProcess(f Fault) (effect, error) {
 	if pid == 0 {
 		return effect{}, errors.New("no such process runs")
 	}
-	rejoin, err := n.cluster.Isolate(func() []int { return tree(r.cmd.Process.Pid) })
-	return effect{rows: []string{r.row}, mark: 'i', undo: func() error { rejoin(); return nil }}, err
+	e := effect{rows: []string{r.row}, mark: 'i', undo: func() error { n.cluster.Rejoin(); return nil }}
+	return e, n.cluster.Isolate(r.cmd.Process.Pid)
 }
 
 // thawGap is how long a command that was frozen works before etcdx goes on.

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+
+	"github.com/etcdx/etcdx/pkg/lab"
 )
 
 func statusCode(e *exec.ExitError) int {
@@ -64,7 +66,7 @@ func (p *procs) choose(workload, path string, number int, class Class) (pid int,
 	for _, r := range p.runs[workload] {
 		var own []candidate
 		atWork := false
-		for _, pid := range tree(r.cmd.Process.Pid) {
+		for _, pid := range lab.Family(r.cmd.Process.Pid) {
 			exe, err := os.Readlink(procFile(pid, "exe"))
 			switch {
 			case err == nil && exe == path:
@@ -100,28 +102,13 @@ func commandsOf(pids []int, path string) []int {
 	var all []int
 	for _, pid := range pids {
 		if exe, err := os.Readlink(procFile(pid, "exe")); err == nil && exe != path && !slices.Contains(all, pid) {
-			all = append(all, tree(pid)...)
+			all = append(all, lab.Family(pid)...)
 		}
 	}
 	return all
 }
 
 func procFile(pid int, name string) string { return filepath.Join("/proc", strconv.Itoa(pid), name) }
-
-// tree returns a process and all its descendants, parents first.
-func tree(pid int) []int {
-	all := []int{pid}
-	lists, _ := filepath.Glob(procFile(pid, "task/*/children"))
-	for _, list := range lists {
-		children, _ := os.ReadFile(list)
-		for _, word := range strings.Fields(string(children)) {
-			if child, err := strconv.Atoi(word); err == nil {
-				all = append(all, tree(child)...)
-			}
-		}
-	}
-	return all
-}
 
 // marked returns the processes that a campaign in dir started, except those of this program itself, with their command lines.
 func marked(dir string) map[int]string {

@@ -104,16 +104,11 @@ func (c *class) amid(ctx context.Context) {
 func (c *class) isolate(ctx context.Context) {
 	c.amid(ctx)
 	front := c.frontOf(c.last("LONG"))
-	if front == 0 {
+	defer c.cluster.Rejoin()
+	if front == 0 || c.cluster.Isolate(front) != nil {
 		c.faults.Add(-1)
 		return
 	}
-	rejoin, err := c.cluster.Isolate(func() []int { return family(front) })
-	if err != nil {
-		c.faults.Add(-1)
-		return
-	}
-	defer rejoin()
 	ttl := time.Duration(c.o.ttl) * time.Second
 	pause(ctx, ttl+time.Second+rand.N(ttl))
 }

@@ -169,21 +169,12 @@ func children(pid int) (found []int) {
 	return found
 }
 
-// family returns a process and all below it.
-func family(pid int) []int {
-	all := []int{pid}
-	for _, child := range children(pid) {
-		all = append(all, family(child)...)
-	}
-	return all
-}
-
 // frontOf returns the lock command that a process is below; 0 if that has ended.
 func (c *class) frontOf(pid int) int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for front := range c.fronts {
-		if slices.Contains(family(front), pid) {
+		if slices.Contains(lab.Family(front), pid) {
 			return front
 		}
 	}

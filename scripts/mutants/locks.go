@@ -51,6 +51,11 @@ func processMutants() []mutant {
 			Test: "./cmd TestScript/lock_killed",
 		},
 		{
+			Name: "ends-late", Protection: "a command whose host is cut off ends before its lease can", File: "pkg/lock/tenure.go",
+			Old: `return t.sent.Add(part(t.ttl, hardPart)) }`, New: `return t.sent.Add(20 * t.ttl) }`,
+			Test: "./cmd TestScript/lock_host_cut_off",
+		},
+		{
 			Name: "told-late", Protection: "the front knows of the lock before the command begins", File: "cmd/lock_run.go",
 			Old: `told := l.renewed(held, -1)`, New: `told := lock.Instant(-1)`,
 			Test: "./cmd TestScript/lock_keeper_killed",
