@@ -193,7 +193,7 @@ func (o *lockOptions) request(g *globals) (lock.Request, error) {
 	switch o.delay {
 	case "auto":
 	case "ttl":
-		r.Delay = o.ttl
+		r.Delay = lock.TTLDelay
 	default:
 		if r.Delay, err = parseSeconds(o.delay); err != nil || r.Delay < 0 {
 			return r, badArgs(fmt.Sprintf("bad --lock-delay %q: auto, ttl, 0, or a time such as 2s", o.delay))

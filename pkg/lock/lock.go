@@ -93,8 +93,12 @@ type Store interface {
 // Clock returns the current instant: Now, but for tests.
 type Clock func() Instant
 
-// AutoDelay is a lock-delay of a quarter of the lease, and 2 s at the most.
-const AutoDelay time.Duration = -1
+// AutoDelay is a lock-delay of a quarter of the lease, and 2 s at the most: enough for a holder that the cluster reaches. TTLDelay is one of the whole
+// lease, after which also a holder that nobody reaches has ended its work, if its lease is no longer than this one's.
+const (
+	AutoDelay time.Duration = -1
+	TTLDelay  time.Duration = -2
+)
 
 // Request says which lock is wanted, and how.
 type Request struct {
@@ -106,7 +110,7 @@ type Request struct {
 	Connect time.Duration
 	// Try gives up at once when the lock is not free.
 	Try bool
-	// Delay is the lock-delay; AutoDelay is the usual one.
+	// Delay is the lock-delay, AutoDelay or TTLDelay.
 	Delay time.Duration
 	// Holder is written into the lock's key.
 	Holder Holder
@@ -141,8 +145,11 @@ func (r *Request) notice(n Notice) {
 
 // delay returns the lock-delay for a lease of ttl.
 func (r *Request) delay(ttl time.Duration) time.Duration {
-	if r.Delay == AutoDelay {
+	switch r.Delay {
+	case AutoDelay:
 		return min(2*time.Second, ttl/4)
+	case TTLDelay:
+		return ttl
 	}
 	return r.Delay
 }

@@ -231,10 +231,13 @@ var errNetwork = errors.New("the network failed")
 // always returns a source for links that behave the same every time.
 func always() *rand.Rand { return rand.New(rand.NewPCG(1, 1)) }
 
-func (l *link) isCut() bool {
+func (l *link) isCut() bool { return l.cutFor() > 0 }
+
+// cutFor says how long the link will stay silent.
+func (l *link) cutFor() time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return time.Now().Before(l.outage)
+	return time.Until(l.outage)
 }
 
 func (l *link) roll(perMille int) bool {
@@ -390,6 +393,11 @@ func (l *link) deliver(ctx context.Context, keys []string, fresh []*clientv3.Eve
 			}
 			if !pause(ctx, l.upTo(l.c.watch)) {
 				return ctx.Err()
+			}
+			for l.isCut() {
+				if !pause(ctx, l.cutFor()) {
+					return ctx.Err()
+				}
 			}
 			l.host.awake()
 			if l.m.hasCompacted(ev.Kv.ModRevision) {

@@ -197,6 +197,14 @@ func wrongfulRevocation(seed int) schedule {
 	return schedule{seed: uint64(seed), chaos: c, delay: AutoDelay, length: 20 * time.Second, hard: hardship{revoke: true, compact: seed%2 == 0}}
 }
 
+// unheard returns the schedule of a seed with a cluster that takes living leases away, and a network that keeps this from their holders. Successors
+// wait for as long as those may go on.
+func unheard(seed int) schedule {
+	s := wrongfulRevocation(seed)
+	s.hard.cut, s.delay, s.length = true, TTLDelay, 40*time.Second
+	return s
+}
+
 // runAll runs the schedules of all seeds.
 func runAll(t *testing.T, of func(seed int) schedule) {
 	t.Helper()
@@ -224,6 +232,9 @@ func TestNoTwoHoldersWorkAtOnce(t *testing.T) { runAll(t, anyNetwork) }
 // before the next one starts.
 func TestWrongfulRevocation(t *testing.T) { runAll(t, wrongfulRevocation) }
 
+// TestUnheardRevocation: nobody tells a holder that the server took its living lease away. A successor that waits for a whole lease finds it gone.
+func TestUnheardRevocation(t *testing.T) { runAll(t, unheard) }
+
 // TestSchedulesFindPlantedFaults: these tests do not pass whatever happens.
 func TestSchedulesFindPlantedFaults(t *testing.T) {
 	for name, plant := range map[string]func(seed int) schedule{
@@ -245,6 +256,11 @@ func TestSchedulesFindPlantedFaults(t *testing.T) {
 		"no lock-delay": func(seed int) schedule {
 			s := wrongfulRevocation(seed)
 			s.delay = 0
+			return s
+		},
+		"nobody tells the holder, and the lock-delay is the usual one": func(seed int) schedule {
+			s := unheard(seed)
+			s.delay = AutoDelay
 			return s
 		},
 		"news come later than the lock-delay": func(seed int) schedule {

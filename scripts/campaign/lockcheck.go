@@ -22,6 +22,11 @@ type Hold struct {
 	Said string
 }
 
+// within says whether some of it was in one of these times.
+func (h Hold) within(windows []Window) bool {
+	return slices.ContainsFunc(windows, func(w Window) bool { return h.From <= w.To && w.From <= h.To })
+}
+
 // skipped says whether it was told that the run is not due.
 func (h Hold) skipped() bool { return h.Kind == Period && h.Code == skipCode }
 
@@ -48,7 +53,7 @@ type Excuses struct {
 
 // CheckLocks judges what the commands wrote, in the order in which they wrote it, and how the tool ended.
 func CheckLocks(holds []Hold, marks []Mark, ex Excuses) []Violation {
-	found := checkMarks(holds, marks)
+	found := checkMarks(holds, marks, ex)
 	started, ended := map[string]bool{}, map[string]bool{}
 	for _, m := range marks {
 		switch m.What {
@@ -69,7 +74,7 @@ func CheckLocks(holds []Hold, marks []Mark, ex Excuses) []Violation {
 
 // checkMarks checks that no two commands ran at once, and that each had a greater token than the one before. etcdx's token is
 // the place in the queue, so this is also first come, first served.
-func checkMarks(holds []Hold, marks []Mark) []Violation {
+func checkMarks(holds []Hold, marks []Mark, ex Excuses) []Violation {
 	byRun := map[string]Hold{}
 	for _, h := range holds {
 		byRun[h.Run] = h
@@ -88,6 +93,8 @@ func checkMarks(holds []Hold, marks []Mark) []Violation {
 		switch {
 		case m.What == "overlap" && frozen(holds, h):
 			// Nobody was left to end that one. What it may still do is for its fencing token to prevent: see CheckCounters.
+		case m.What == "overlap" && !patient(m.Name) && unheard(holds, h, ex):
+			// Nobody could tell that one.
 		case m.What == "overlap":
 			v.Rule = "exclusive"
 			v.Text = fmt.Sprintf("a command started while another ran: %s; the other: %s", h, byRun[before.Run])
@@ -118,9 +125,17 @@ func checkMarks(holds []Hold, marks []Mark) []Violation {
 
 // frozen says whether h met a command of the same lock that was frozen meanwhile.
 func frozen(holds []Hold, h Hold) bool {
-	return slices.ContainsFunc(holds, func(o Hold) bool {
-		return o.Name == h.Name && o.To >= h.From && o.From <= h.To && slices.Contains(o.Hurt, Freeze)
-	})
+	return met(holds, h, func(o Hold) bool { return slices.Contains(o.Hurt, Freeze) })
+}
+
+// unheard says whether h met a command whose host was cut off in a time in which a member that had hung may have taken its living lease away.
+func unheard(holds []Hold, h Hold, ex Excuses) bool {
+	return met(holds, h, func(o Hold) bool { return slices.Contains(o.Hurt, ProcCut) && o.within(ex.Pauses) })
+}
+
+// met says whether h met such a command of the same lock.
+func met(holds []Hold, h Hold, such func(Hold) bool) bool {
+	return slices.ContainsFunc(holds, func(o Hold) bool { return o.Name == h.Name && o.To >= h.From && o.From <= h.To && such(o) })
 }
 
 // CheckCounters checks that no fenced write was lost, given what the counters are in the end, by lock: nobody wrote what somebody else
@@ -167,9 +182,6 @@ const (
 
 // judgeHold says which promise was broken to one caller, if any.
 func judgeHold(h Hold, started, ended bool, ex Excuses) (rule, why string) {
-	within := func(windows []Window) bool {
-		return slices.ContainsFunc(windows, func(w Window) bool { return h.From <= w.To && w.From <= h.To })
-	}
 	hurt := len(h.Hurt) > 0
 	switch {
 	case h.Code == 0 && !ended && (h.Kind != Once || started):
@@ -179,9 +191,9 @@ func judgeHold(h Hold, started, ended bool, ex Excuses) (rule, why string) {
 	case h.Code == -1 && !hurt:
 		return "served", "it neither ran nor gave up"
 	case hurt, h.Code == 0, h.Code == codeBusy, h.Code == overlapCode, h.skipped():
-	case h.Code == codeUnavailable && !within(ex.Outages):
+	case h.Code == codeUnavailable && !h.within(ex.Outages):
 		return "available", "no lock to be had while a majority served"
-	case h.Code == codeLost && !within(ex.Outages) && !within(ex.Pauses):
+	case h.Code == codeLost && !h.within(ex.Outages) && !h.within(ex.Pauses):
 		return "kept", "the lock was lost while a majority served"
 	case h.Code != codeUnavailable && h.Code != codeLost:
 		return "told", "an exit code that tells nothing"

@@ -8,6 +8,13 @@ import (
 	"time"
 )
 
+func called(name string, holds ...Hold) []Hold {
+	for i := range holds {
+		holds[i].Name = name
+	}
+	return holds
+}
+
 func TestCheckLocks(t *testing.T) {
 	const s = time.Second
 	hold := func(run string, code int, hurt ...Class) Hold {
@@ -40,6 +47,18 @@ func TestCheckLocks(t *testing.T) {
 		{
 			name: "two at once, as all processes of the first one were paused", holds: []Hold{hold("a", 79, Freeze), hold("b", 3)},
 			marks: []Mark{mark("a", "start", 3), mark("b", "overlap", 5)},
+		},
+		{
+			name: "two at once, as nobody could tell the first one that a member that had hung took its lease away", holds: []Hold{hold("a", 79, ProcCut), hold("b", 3)},
+			marks: []Mark{mark("a", "start", 3), mark("b", "overlap", 5)}, ex: inPause,
+		},
+		{
+			name: "the same, and no member hung", holds: []Hold{hold("a", 79, ProcCut), hold("b", 3)},
+			marks: []Mark{mark("a", "start", 3), mark("b", "overlap", 5)}, want: []string{"exclusive"},
+		},
+		{
+			name: "the same, and the other waited for a whole lease", holds: called(lockPrefix+"b", hold("a", 79, ProcCut), hold("b", 3)),
+			marks: []Mark{{Run: "a", Name: lockPrefix + "b", What: "start", Token: 3}, {Run: "b", Name: lockPrefix + "b", What: "overlap", Token: 5}}, ex: inPause, want: []string{"exclusive"},
 		},
 		{name: "token falls", holds: []Hold{hold("a", 0), hold("b", 0)}, marks: slices.Concat(whole("a", 5), whole("b", 4)), want: []string{"rising"}},
 		{name: "same token twice", holds: []Hold{hold("a", 0), hold("b", 0)}, marks: slices.Concat(whole("a", 5), whole("b", 5)), want: []string{"rising"}},

@@ -39,6 +39,10 @@ const (
 	Period    Kind = "period"
 )
 
+// patient says whether who comes after an unclean end of a lock waits for a whole lease. Whoever waits for less can meet a command whose host is cut off
+// while a member that hung takes its living lease away.
+func patient(name string) bool { return name == lockPrefix+"b" || name == lockPrefix+"s" }
+
 // slots is how many weights fit into a semaphore, heaviest the greatest weight of a holder.
 const (
 	slots    = 3
@@ -208,6 +212,9 @@ func (l *lockLoad) arguments(t Turn, id string) []string {
 		args = append(args, "-n")
 	default:
 		args = append(args, "-w", waitLimit.String())
+	}
+	if patient(t.Name) && !l.tool.ctl {
+		args = append(args, "--lock-delay", "ttl")
 	}
 	if t.Fenced && !l.tool.ctl {
 		task.Tool = append([]string{l.tool.path}, l.tool.flags...)

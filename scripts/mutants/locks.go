@@ -9,6 +9,13 @@ func holderMutants() []mutant {
 			Test: "./pkg/lock TestWrongfulRevocation",
 		},
 		{
+			Name: "delay-short", Protection: "who waits for a whole lease does", File: "pkg/lock/lock.go",
+			Old: `	case TTLDelay:
+		return ttl`, New: `	case TTLDelay:
+		return min(2*time.Second, ttl/4)`,
+			Test: "./pkg/lock TestUnheardRevocation",
+		},
+		{
 			Name: "mixed-markers", Protection: "an unclean end is seen among the markers of other locks", File: "pkg/lock/join.go",
 			Old: `			a.mixed = true
 			return nil, errMixed`, New: `			a.mixed = true`,
