@@ -177,9 +177,9 @@ func CheckEndings(calls []Call, b Bounds) []Violation {
 }
 
 // unresolvable says whether the outcome of c could not be found out for a reason that docs/guarantees.md names: what was lost would have made the key,
-// or the history that tells was compacted.
+// the history that tells was compacted, or it was a delete, and the key is gone.
 func unresolvable(c Call) bool {
-	return strings.Contains(c.Err, "a write that makes one is not sent twice") || strings.Contains(c.Err, "required revision has been compacted")
+	return c.Verb == Del && strings.Contains(c.Err, "by this command or by somebody else") || strings.Contains(c.Err, "a write that makes one is not sent twice") || strings.Contains(c.Err, "required revision has been compacted")
 }
 
 // contested says whether another client may have changed the key of c meanwhile.

@@ -88,6 +88,8 @@ func TestCheckEndings(t *testing.T) {
 		{"does not know whether a transaction was applied", at(Call{Verb: CAS, Ending: Unknown}, 0, 10), ""},
 		{"does not know whether a put was applied", at(Call{Verb: Put, Ending: Unknown}, 0, 10), "/available"},
 		{"does not know whether a put made a key", at(Call{Verb: Put, Ending: Unknown, Err: "exit code 76: etcdx: put \"k\": outcome unknown: the key did not exist, and a write that makes one is not sent twice: context"}, 0, 10), ""},
+		{"does not know who deleted a key", at(Call{Verb: Del, Ending: Unknown, Err: "outcome unknown: the key was changed meanwhile, by this command or by somebody else"}, 0, 10), ""},
+		{"does not know who put a key", at(Call{Verb: Put, Ending: Unknown, Err: "outcome unknown: the key was changed meanwhile, by this command or by somebody else"}, 0, 10), "/available"},
 		{"does not know what was compacted", at(Call{Verb: Del, Ending: Unknown, Err: "outcome unknown: etcdserver: mvcc: required revision has been compacted"}, 0, 10), ""},
 		{"fails in an outage", at(Call{Verb: Put, Ending: NotApplied}, 90, 110), ""},
 		{"unknown in an outage", at(Call{Verb: Put, Ending: Unknown}, 190, 210), ""},

@@ -89,8 +89,7 @@ func CheckPeriods(holds []Hold, marks []Mark, h History, through int64, began ti
 	for _, hold := range holds {
 		recent := false
 		for _, s := range all {
-			at := latest[s.Token].Sub(began)
-			recent = recent || at <= hold.To && hold.From-at < period
+			recent = recent || s.Start.Sub(began) <= hold.To && hold.From-latest[s.Token].Sub(began) < period
 		}
 		if hold.skipped() && !recent {
 			add("due", "it was sent away, and no run had started in the %v before: %s", period, hold)

@@ -57,6 +57,7 @@ func TestCheckPeriods(t *testing.T) {
 		{name: "sent away", h: History{2: run(s, 2)}, holds: []Hold{skip(period, period+s)}},
 		{name: "sent away by one that started meanwhile", h: History{2: run(3*s, 2)}, holds: []Hold{skip(2*s, 4*s)}},
 		{name: "sent away by one that had the lock later than it asked", h: History{2: run(s, 2), 3: run(2*s, 2)}, holds: []Hold{skip(s+period, 2*s+period)}},
+		{name: "sent away by one that asked before and had the lock after that", h: History{2: run(3*s, 2), 3: run(5*s, 2)}, holds: []Hold{skip(2*s, 4*s)}},
 		{name: "sent away though due", h: History{2: run(s, 2)}, holds: []Hold{skip(2*s+period, 3*s+period)}, want: []string{"due"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
