@@ -110,7 +110,7 @@ type Request struct {
 	Connect time.Duration
 	// Try gives up at once when the lock is not free.
 	Try bool
-	// Delay is the lock-delay, AutoDelay or TTLDelay.
+	// Delay is the lock-delay: a time, AutoDelay or TTLDelay.
 	Delay time.Duration
 	// Holder is written into the lock's key.
 	Holder Holder

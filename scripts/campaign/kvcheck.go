@@ -179,7 +179,10 @@ func CheckEndings(calls []Call, b Bounds) []Violation {
 // unresolvable says whether the outcome of c could not be found out for a reason that docs/guarantees.md names: what was lost would have made the key,
 // the history that tells was compacted, or it was a delete, and the key is gone.
 func unresolvable(c Call) bool {
-	return c.Verb == Del && strings.Contains(c.Err, "by this command or by somebody else") || strings.Contains(c.Err, "a write that makes one is not sent twice") || strings.Contains(c.Err, "required revision has been compacted")
+	said := func(why string) bool { return strings.Contains(c.Err, why) }
+	return said("a write that makes one is not sent twice") ||
+		said("required revision has been compacted") ||
+		c.Verb == Del && said("by this command or by somebody else")
 }
 
 // contested says whether another client may have changed the key of c meanwhile.
